@@ -1,0 +1,71 @@
+"""GAN: Generative Adversarial Networks, Goodfellow et al. 2014 (arXiv 1406.2661), with the networks and settings of
+DCGAN, Radford et al. 2015 (arXiv 1511.06434).
+
+Algorithm 1 of the paper with k = 1, for the value function of its equation 1:
+
+    min_G max_D  E_x[log D(x)] + E_z[log(1 - D(G(z)))]
+
+G ascends log D(G(z)) instead of descending log(1 - D(G(z))), as the paper advises in section 3.
+Departures: the two updates of a step share one z (the paper draws two); images lie in [0, 1] behind a sigmoid (DCGAN:
+tanh); weights start from PyTorch's default (DCGAN: N(0, 0.02), --init dcgan); samples come from a moving average of G
+(--ema 0: from G).
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch.optim import Adam
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from common import BaseOptions, Count, Decay, Positive, Run, bce, descend, moving_average, noise_like
+from model import build, sample
+
+
+@dataclass
+class Options(BaseOptions):
+    """GAN on 32 x 32 images."""
+
+    latent_dim: Count = 100  # dimension of z
+    lr: Positive = 2e-4  # Adam's step size, of G and of D
+    beta1: Decay = 0.5  # Adam's decay of the gradient's mean
+    init: Literal["pytorch", "dcgan"] = "pytorch"  # initial weights: PyTorch's default, or N(0, 0.02)
+    ema: Decay = 0.999  # decay of the moving average of G that samples are drawn from; 0: draw them from G itself
+
+
+def main():
+    run = Run(Options, __file__)
+    opt = run.options
+    nets = run.networks(build, latent_dim=opt.latent_dim, init=opt.init, average=opt.ema > 0, **run.image)
+    G, D = nets["G"], nets["D"]
+    adam_g = run.optimizer(Adam, G, lr=opt.lr, betas=(opt.beta1, 0.999))
+    adam_d = run.optimizer(Adam, D, lr=opt.lr, betas=(opt.beta1, 0.999))
+    t = run.tensor("t", 0.0)  # updates so far
+    z_fixed = run.noise(100, opt.latent_dim)
+
+    @run.step
+    def update(x):
+        fake = G(noise_like(x, opt.latent_dim))
+
+        # D ascends log D(x) + log(1 - D(G(z)))
+        d_loss = bce(D(x), 1) + bce(D(fake.detach()), 0)
+        descend((adam_d, d_loss))
+
+        # G ascends log D(G(z))
+        g_loss = bce(D(fake), 1)
+        descend((adam_g, g_loss))
+
+        if opt.ema:  # over fewer updates at first, when G changes fastest
+            t.add_(1)
+            moving_average(nets["G_ema"], G, torch.clamp(t / (t + 10), max=opt.ema))
+        return {"D": d_loss, "G": g_loss}
+
+    for x, _ in run.batches():
+        run.log(update(x))
+        run.show(lambda: sample(nets, len(z_fixed), z=z_fixed))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""The two convolutional stacks that the models share, from an image to a vector and back (DCGAN, arXiv 1511.06434).
+
+    down  1 x 32 x 32 -> 64 x 16 x 16 -> 128 x 8 x 8 -> 256 x 4 x 4 -> 512 x 2 x 2 -> out
+    up    latent -> 512 x 2 x 2 -> 256 x 4 x 4 -> 128 x 8 x 8 -> 64 x 16 x 16 -> 1 x 32 x 32
+
+Every convolution is 4 x 4 with stride 2 and padding 1, without bias where a normalisation follows in the stack."""
+
+import math
+
+import torch
+from torch import nn
+
+
+def stage_widths(image_size):
+    """Channels after each halving down to 2 x 2: 64, 128, 256, 512 for 32 x 32 images, then 1024 for 64 x 64."""
+    return tuple(64 * 2**i for i in range(int(math.log2(image_size)) - 1))
+
+
+def normalisation(norm, width):
+    """The layers that follow a convolution of `width` channels: norm is "batch" or "none", else ValueError."""
+    if norm not in ("batch", "none"):
+        raise ValueError(f"norm must be 'batch' or 'none', not {norm!r}")
+    return [nn.BatchNorm2d(width)] if norm == "batch" else []
+
+
+class Float32(nn.Module):
+    """Any tensor -> float32: what follows (last activations, losses) is not computed in bf16."""
+
+    def forward(self, x):
+        return x.float()
+
+
+class Down(nn.Sequential):
+    """Images (N, channels, S, S) in [0, 1] -> (N, out): discriminators, critics, encoders.
+
+    Conv, LeakyReLU(0.2) at the first stage; Conv, norm, LeakyReLU(0.2) at the others; then one Conv over the 2 x 2 map.
+
+    Args:
+        widths: channels after each stage, S = 2 * 2**len(widths); default `stage_widths(image_size)`.
+        norm: "batch", or "none" (then the convolutions have a bias).
+        activation: applied last, in float32, for instance nn.Sigmoid(); default none, so that the outputs are logits.
+    Raises ValueError where widths and image_size do not fit."""
+
+    def __init__(self, channels=1, out=1, image_size=32, widths=None, norm="batch", activation=None):
+        widths = check_widths(widths or stage_widths(image_size), image_size)
+        layers = [nn.Conv2d(channels, widths[0], 4, 2, 1, bias=norm == "none"), nn.LeakyReLU(0.2)]
+        for before, after in zip(widths, widths[1:], strict=False):
+            layers += [nn.Conv2d(before, after, 4, 2, 1, bias=norm == "none"), *normalisation(norm, after),
+                       nn.LeakyReLU(0.2)]
+        layers += [nn.Conv2d(widths[-1], out, 2, 1, 0), nn.Flatten(), Float32()]
+        super().__init__(*layers, *([activation] if activation else []))
+
+
+class Up(nn.Sequential):
+    """Latent vectors (N, latent_dim) -> images (N, channels, S, S) in [0, 1]: generators, decoders.
+
+    ConvTranspose, norm, ReLU at each stage, from a 1 x 1 map on; then one ConvTranspose and the last activation.
+
+    Args:
+        widths: channels after each stage but the last, S = 2 * 2**len(widths); default: those of Down, reversed.
+        norm: "batch", or "none" (then the convolutions have a bias).
+        activation: applied last, in float32; default sigmoid. nn.Identity() gives logits.
+    Raises ValueError where widths and image_size do not fit."""
+
+    def __init__(self, latent_dim=100, channels=1, image_size=32, widths=None, norm="batch", activation=None):
+        widths = check_widths(widths or stage_widths(image_size)[::-1], image_size)
+        layers = []
+        for before, after in zip((latent_dim, *widths), widths, strict=False):
+            layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=norm == "none"), *normalisation(norm, after),
+                       nn.ReLU()]
+        layers += [nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1, bias=norm == "none"), Float32()]
+        super().__init__(*layers, activation or nn.Sigmoid())
+        self.latent_dim = latent_dim
+
+    def forward(self, z):
+        return super().forward(z.view(-1, self.latent_dim, 1, 1))
+
+
+def check_widths(widths, image_size):
+    """Returns widths as a tuple; raises ValueError unless each halves the image once, down to 2 x 2."""
+    if image_size != 2 * 2 ** len(widths):
+        raise ValueError(f"{len(widths)} widths take images of {2 * 2 ** len(widths)} pixels, not {image_size}")
+    return tuple(widths)
+
+
+@torch.no_grad()
+def initialize(network, init):
+    """Initialises all weights of a network and returns it.
+
+    Args:
+        init: "pytorch" (the layers' own default, Kaiming uniform) or "dcgan": weights of convolutions from N(0, 0.02),
+            of BatchNorm from N(1, 0.02), biases 0 (1511.06434, section 4).
+    Raises ValueError on others."""
+    if init not in ("pytorch", "dcgan"):
+        raise ValueError(f"init must be 'pytorch' or 'dcgan', not {init!r}")
+    for layer in network.modules():
+        if init == "pytorch" and hasattr(layer, "reset_parameters"):
+            layer.reset_parameters()
+        elif init == "dcgan" and isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+            layer.weight.normal_(0, 0.02)
+            if layer.bias is not None:
+                layer.bias.zero_()
+        elif init == "dcgan" and isinstance(layer, nn.BatchNorm2d):
+            layer.weight.normal_(1, 0.02)
+            layer.bias.zero_()
+    return network

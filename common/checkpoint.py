@@ -1,0 +1,102 @@
+"""Checkpoints, format 1: one file of tensors and plain data. It never names code, and loading it never runs any."""
+
+import os
+import random
+import re
+import shutil
+
+import numpy as np
+import torch
+
+from common.files import replacing
+from common.options import InputError
+
+FORMAT = 1
+# every key of a checkpoint, and its type
+KEYS = {"format": int, "model": str, "step": int, "networks": dict, "fields": dict, "optimizers": list,
+        "tensors": dict, "random": list, "options": dict, "losses": dict, "curves": dict, "frames": list, "notice": str,
+        "seconds": float}
+
+
+def save(path, state):
+    """Writes `state` (see KEYS) to `path`, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        torch.save({"format": FORMAT, **state}, file)
+        file.flush()
+        os.fsync(file.fileno())  # the name must not point to a file whose contents are not there yet
+
+
+def keep_previous(path):
+    """Gives the checkpoint of an earlier run at `path`, if there is one, the further name `.previous`.
+
+    The file stays at `path` until a new one replaces it there, so that at no moment none is to be found."""
+    if path.exists():
+        previous = path.with_name(path.name + ".previous")
+        with replacing(previous) as temporary:
+            temporary.unlink(missing_ok=True)
+            try:
+                os.link(path, temporary)
+            except OSError:  # a file system without links
+                shutil.copy2(path, temporary)
+
+
+def load(path, model):
+    """Reads the checkpoint of a model (tensors on the CPU) and checks its form.
+
+    Raises InputError where there is none, or it is truncated, of another model, or contains anything but plain data."""
+    if not path.exists():
+        raise InputError(f"--resume: there is no checkpoint at {path}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for damaged and for unsafe files
+        unsafe = "weights_only" in str(error) or "Unsupported" in str(error)
+        raise InputError(f"{path} " + ("would run code when loaded, so it is not loaded" if unsafe else
+                                       "is damaged and cannot be loaded")) from None
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise InputError(f"{path} is not a checkpoint of format {FORMAT}")
+    wrong = [key for key, kind in KEYS.items() if not isinstance(state.get(key), kind)]
+    frames_ok = not wrong and all(re.fullmatch(r"(epoch|step)_\d+\.png", str(frame)) for frame in state["frames"])
+    if wrong or not frames_ok or state["step"] < 0:
+        raise InputError(f"{path} is damaged ({', '.join(wrong) or 'frames'} cannot be used)")
+    if state["model"] != model:
+        raise InputError(f"{path} is a checkpoint of {state['model']}, not of {model}")
+    return state
+
+
+def random_state(device):
+    """The states of all random generators of this process."""
+    kind, keys, position, has_gauss, gauss = np.random.get_state()
+    state = {"torch": torch.get_rng_state(), "python": random.getstate(),
+             "numpy": (kind, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss)}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def set_random_state(state, device):
+    """Restores what `random_state` returned."""
+    torch.set_rng_state(state["torch"])
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    kind, keys, *rest = state["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
+
+
+def load_optimizer(optimizer, saved):
+    """Restores an optimizer's state. How it computes (fused, capturable, ...) stays as it was made here.
+
+    Raises ValueError, KeyError or TypeError where the state is of other parameters."""
+    own = [{k: v for k, v in group.items() if k in ("fused", "capturable", "foreach", "differentiable")}
+           for group in optimizer.param_groups]
+    optimizer.load_state_dict(saved)
+    for group, settings in zip(optimizer.param_groups, own, strict=True):
+        group.update(settings)
+    for p, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, torch.Tensor) and value.dim() and value.shape != p.shape:
+                raise ValueError(f"{name} has shape {tuple(value.shape)}, its parameter {tuple(p.shape)}")
+            if isinstance(value, torch.Tensor) and value.shape == p.shape and value.stride() != p.stride():
+                state[name] = torch.empty_like(p).copy_(value)  # see descend: fused steps go by memory order

@@ -1,0 +1,287 @@
+"""Data sets as two tensors that fit in memory, and the batches drawn from them.
+
+MNIST and its relatives are padded from 28 x 28 to 32 x 32. Files come through torchvision, in torchvision's layout."""
+
+import os
+import shutil
+import tempfile
+import threading
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from common.options import InputError
+
+IDX = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST"}  # torchvision's classes and folders
+NAMES = ("auto", *IDX, "usps", "digits")
+PATIENCE = 10  # seconds without an answer after which a download is given up
+
+
+@dataclass
+class Dataset:
+    """Images uint8 (N, C, H, W), labels int64 (N,), and the names of the classes that the labels number."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    classes: tuple = tuple("0123456789")
+
+    def __len__(self):
+        return len(self.images)
+
+    def to(self, device):
+        return Dataset(self.images.to(device), self.labels.to(device), self.classes)
+
+    def __getitem__(self, which):
+        """The data set of some of the images: which is a slice or a tensor of indices."""
+        return Dataset(self.images[which], self.labels[which], self.classes)
+
+    def batches(self, size):
+        """Every image once, in order: pairs of float32 (size, C, H, W) in [0, 1] and labels. The last is smaller."""
+        for images, labels in zip(self.images.split(size), self.labels.split(size), strict=True):
+            yield to_float(images), labels
+
+
+def to_float(images):
+    """uint8 (N, C, H, W) to float32 in [0, 1], in channels_last memory."""
+    return images.to(torch.float32, memory_format=torch.channels_last).div_(255)
+
+
+def data_dir(option=None):
+    """Where data sets lie: the option, else $FUN_WITH_MNIST_DATA, else data/ of this repository."""
+    return Path(option or os.environ.get("FUN_WITH_MNIST_DATA") or Path(__file__).resolve().parents[1] / "data")
+
+
+def resolve(name, root):
+    """Which data set `name` stands for, as (name, notice), after downloading what is missing in `root`.
+
+    "auto" is MNIST, or, where it is neither on disk nor to be had, the digits inside scikit-learn; then the notice
+    says so. Raises InputError for an unknown name, or a named data set that is neither on disk nor to be had."""
+    if name.startswith("folder:"):
+        folder = Path(name.removeprefix("folder:")).expanduser().resolve()
+        if not folder.is_dir():
+            raise InputError(f"--dataset: {folder} is not a folder")
+        return f"folder:{folder}", ""
+    if name not in NAMES:
+        raise InputError(f"--dataset: unknown data set '{name}', choose from {', '.join(NAMES)}, folder:PATH")
+    if name != "auto":
+        _provide(name, root)
+        return name, ""
+    try:
+        _provide("mnist", root)
+        return "mnist", ""
+    except InputError as error:
+        if any(file.exists() for file in _files("mnist", root)):
+            raise  # damaged rather than missing: not a case for a substitute
+        return "digits", ("NOT MNIST: the 1,797 digits of scikit-learn (8 x 8, enlarged) stand in for it, because "
+                          + str(error).removeprefix("--dataset: "))
+
+
+def load(name, root, train=True, image_size=32):
+    """Reads a resolved data set's training or test images.
+
+    Raises InputError, naming the file, where one is missing or damaged."""
+    classes = Dataset.classes
+    if name in IDX:
+        images, labels = _read_idx(name, root, train)
+        if name != "mnist":
+            from torchvision import datasets
+
+            classes = tuple(getattr(datasets, IDX[name]).classes)
+        images = F.pad(images, (2, 2, 2, 2))
+    elif name == "usps":
+        images, labels = _read_usps(root, train)
+        images = F.pad(resize(images, 28), (2, 2, 2, 2))
+    elif name == "digits":
+        images, labels = _read_digits(train)
+    else:
+        images, labels, classes = _read_folder(Path(name.removeprefix("folder:")), train, image_size)
+    return Dataset(resize(images, image_size).contiguous(), labels, classes)
+
+
+def resize(images, size):
+    """uint8 (N, C, H, H) to uint8 (N, C, size, size), bilinear with antialiasing."""
+    if images.shape[-1] == size:
+        return images
+    return torch.cat([F.interpolate(part.float(), (size, size), mode="bilinear", antialias=True)
+                      .round_().clamp_(0, 255).to(torch.uint8) for part in images.split(4096)])
+
+
+def _files(name, root):
+    """The files of a downloadable data set."""
+    if name == "usps":
+        return [root / "usps.bz2", root / "usps.t.bz2"]
+    return [root / IDX[name] / "raw" / f"{part}-ubyte" for part in
+            ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")]
+
+
+def _provide(name, root):
+    """Downloads the files of data set `name` that are not in `root`."""
+    if name == "digits" or all(file.exists() for file in _files(name, root)):
+        return
+    missing = next(file for file in _files(name, root) if not file.exists())
+    from torchvision import datasets
+
+    kind = datasets.USPS if name == "usps" else getattr(datasets, IDX[name])
+    urls = [kind.split_list["train"][0]] if name == "usps" else [m + kind.resources[0][0] for m in kind.mirrors]
+    if not _answers(urls):
+        raise InputError(f"--dataset: {missing} does not exist, and no server answered within {PATIENCE} s")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as folder:
+            for train in (True, False):
+                kind(folder, train=train, download=True)
+            for file in _files(name, root):  # moved only when whole
+                file.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(Path(folder) / file.relative_to(root), file)
+    except Exception as error:  # torchvision raises many kinds
+        raise InputError(f"--dataset: {missing} does not exist, and its download failed ({_line(error)})") from None
+
+
+def _answers(urls):
+    """True as soon as one of the servers answers; False once all have failed, or after PATIENCE seconds."""
+    lock, state = threading.Condition(), {"left": len(urls), "ok": False}
+
+    def ask(url):
+        try:
+            request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "Mozilla/5.0"})
+            urllib.request.urlopen(request, timeout=PATIENCE).close()
+            ok = True
+        except (OSError, ValueError):
+            ok = False
+        with lock:
+            state["left"] -= 1
+            state["ok"] |= ok
+            lock.notify()
+
+    with lock:
+        for url in urls:
+            threading.Thread(target=ask, args=(url,), daemon=True).start()
+        lock.wait_for(lambda: state["ok"] or not state["left"], PATIENCE)
+        return state["ok"]
+
+
+def _line(error):
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _reading(file, read):
+    """read(), with any failure turned into an InputError that names the file."""
+    try:
+        return read()
+    except FileNotFoundError:
+        raise InputError(f"--dataset: {file} does not exist") from None
+    except Exception as error:  # torchvision and the libraries below it raise many kinds
+        raise InputError(f"--dataset: {file} is damaged ({_line(error)})") from None
+
+
+def _read_idx(name, root, train):
+    from torchvision.datasets import mnist
+
+    image_file, label_file = _files(name, root)[0 if train else 2:][:2]
+    images = _reading(image_file, lambda: mnist.read_image_file(str(image_file)))
+    labels = _reading(label_file, lambda: mnist.read_label_file(str(label_file)))
+    if images.shape[1:] != (28, 28):
+        raise InputError(f"--dataset: {image_file} is damaged (images of {tuple(images.shape[1:])}, not 28 x 28)")
+    if len(images) != len(labels) or not len(labels):
+        raise InputError(f"--dataset: {label_file} is damaged ({len(labels)} labels for {len(images)} images)")
+    if labels.max() > 9:
+        raise InputError(f"--dataset: {label_file} is damaged (a label of {labels.max()})")
+    return images[:, None], labels
+
+
+def _read_usps(root, train):
+    from torchvision.datasets import USPS
+
+    file = _files("usps", root)[0 if train else 1]
+    data = _reading(file, lambda: USPS(str(root), train=train))
+    labels = torch.tensor(data.targets)
+    if not len(labels) or labels.min() < 0 or labels.max() > 9:
+        raise InputError(f"--dataset: {file} is damaged (labels are not 0 to 9)")
+    return torch.from_numpy(data.data)[:, None], labels
+
+
+def _read_digits(train):
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    part = slice(0, 1500) if train else slice(1500, None)
+    images = torch.from_numpy(digits.images[part] * (255 / 16)).round().to(torch.uint8)
+    return resize(images[:, None], 32), torch.from_numpy(digits.target[part]).long()
+
+
+def _read_folder(folder, train, size):
+    """The images below `folder`, one subfolder a class: folder/train and folder/test where both exist, else every tenth
+    image is a test image. Grey where all are grey, else RGB; scaled by the shorter side, then cropped to the centre."""
+    from PIL import Image
+    from torchvision.datasets import ImageFolder
+    from torchvision.transforms import functional as T
+
+    split = (folder / "train").is_dir() and (folder / "test").is_dir()
+    place = folder / ("train" if train else "test") if split else folder
+    try:
+        found = ImageFolder(str(place))
+    except FileNotFoundError as error:
+        raise InputError(f"--dataset: {_line(error)}") from None
+    files = found.samples
+    if not split:
+        files = [f for i, f in enumerate(files) if (i % 10 == 9) != train] or files
+
+    def read(file):
+        with Image.open(file) as image:
+            grey = image.mode in ("1", "L", "I", "I;16", "LA")
+            return grey, T.center_crop(T.resize(image.convert("RGB"), size, antialias=True), [size, size])
+
+    images = [_reading(file, lambda file=file: read(file)) for file, _ in files]
+    grey = all(grey for grey, _ in images)
+    pixels = np.stack([np.asarray(image.convert("L") if grey else image) for _, image in images])
+    pixels = torch.from_numpy(pixels.reshape(len(images), size, size, -1)).permute(0, 3, 1, 2)
+    return pixels, torch.tensor([label for _, label in files]), tuple(found.classes)
+
+
+class Batches:
+    """The batches of a run: batch t is a function of (data, seed, t) alone, so that resuming needs no more than t.
+
+    Args:
+        sets: one or more tuples of tensors with equal first dimension (one set each: two domains, a labelled subset).
+            Each set is shuffled anew every time it has been gone through; within one such pass no element comes twice,
+            and the last n mod batch_size are left out.
+        batch_size: elements of each set in one batch, over all ranks together.
+        rank, ranks: this process takes its own slice of every batch.
+    An epoch is one pass through the first set. uint8 tensors of 4 dimensions come out as float32 in [0, 1].
+    Raises ValueError where a set is smaller than a batch, or the ranks do not divide the batch."""
+
+    def __init__(self, *sets, batch_size, seed=0, rank=0, ranks=1):
+        if any(len(tensors[0]) < batch_size for tensors in sets):
+            raise ValueError(f"{batch_size} is larger than the set of {min(len(s[0]) for s in sets):,} images")
+        if batch_size % ranks:
+            raise ValueError(f"{batch_size} does not divide by {ranks} ranks")
+        self.sets, self.batch_size, self.seed = sets, batch_size, seed
+        share = batch_size // ranks
+        self.part = slice(rank * share, (rank + 1) * share)
+        self.per_epoch = len(sets[0][0]) // batch_size
+        self._orders = [(None, None)] * len(sets)
+
+    def order(self, which, cycle):
+        """The permutation, int64 (n,), in which pass number `cycle` goes through set number `which`."""
+        if self._orders[which][0] != cycle:
+            seed = np.random.SeedSequence([self.seed, which, cycle]).generate_state(1, np.uint64)[0]
+            generator = torch.Generator().manual_seed(int(seed) >> 1)
+            tensor = self.sets[which][0]
+            self._orders[which] = cycle, torch.randperm(len(tensor), generator=generator).to(tensor.device)
+        return self._orders[which][1]
+
+    def __getitem__(self, t):
+        """Batch t = 0, 1, 2, ...: a flat tuple of this rank's part of each tensor of each set."""
+        batch = []
+        for which, tensors in enumerate(self.sets):
+            cycle, i = divmod(t, len(tensors[0]) // self.batch_size)
+            index = self.order(which, cycle)[i * self.batch_size:(i + 1) * self.batch_size][self.part]
+            for tensor in tensors:
+                chosen = tensor[index]
+                batch.append(to_float(chosen) if chosen.dtype == torch.uint8 and chosen.dim() == 4 else chosen)
+        return tuple(batch)

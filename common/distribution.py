@@ -1,0 +1,89 @@
+"""Data parallel training, one process a device, as torchrun starts them. With one process all this does nothing."""
+
+import os
+
+import torch
+import torch.distributed as dist
+
+
+def start(device):
+    """Joins the process group that torchrun set up, if any. Returns this process's device.
+
+    NCCL between GPUs, gloo between CPUs."""
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ and not dist.is_initialized():
+        if device.type == "cuda":
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+            torch.cuda.set_device(device)
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return device
+
+
+def rank():
+    """This process's number, 0 to ranks() - 1."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def ranks():
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def average_(tensors):
+    """Replaces each tensor by its mean over the ranks, in place, with one exchange per dtype."""
+    if ranks() == 1:
+        return
+    for dtype in {t.dtype for t in tensors}:
+        same = [t for t in tensors if t.dtype == dtype]
+        flat = torch.cat([t.reshape(-1) for t in same])
+        dist.all_reduce(flat)
+        flat /= ranks()
+        for t, mean in zip(same, flat.split([t.numel() for t in same]), strict=True):
+            t.copy_(mean.view(t.shape))
+
+
+def broadcast_(tensors):
+    """Replaces each tensor by rank 0's, in place."""
+    if ranks() > 1:
+        for t in tensors:
+            value = t.contiguous()
+            dist.broadcast(value, 0)
+            t.copy_(value)
+
+
+def gather(value):
+    """The values of all ranks, in order (on every rank). Any object of plain data and tensors."""
+    if ranks() == 1:
+        return [value]
+    values = [None] * ranks()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def first(work):
+    """Calls work() on rank 0, then on the others: for what must be downloaded or written once. Returns its value.
+
+    Where rank 0 fails, its own error is raised there, and the same kind of error on the others."""
+    if ranks() == 1:
+        return work()
+    error = value = None
+    if rank() == 0:
+        try:
+            value = work()
+        except Exception as caught:
+            error = caught
+    failed = [error]
+    dist.broadcast_object_list(failed, 0)
+    if failed[0] is not None:
+        raise failed[0]
+    return value if rank() == 0 else work()
+
+
+def any_rank(flag):
+    """True on every rank if `flag` is true on any."""
+    return any(gather(bool(flag))) if ranks() > 1 else flag
+
+
+def stop():
+    """Leaves the process group."""
+    if dist.is_initialized():
+        dist.destroy_process_group()

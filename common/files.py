@@ -1,0 +1,32 @@
+"""Files that are never seen half written."""
+
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+from common.options import InputError
+
+
+@contextmanager
+def replacing(path):
+    """Yields a temporary path beside `path` (same suffix) to write to; once the block succeeded renames it to `path`.
+
+    Its name is always the same, so that what a killed process left there is written over."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def writable_folder(path, flag):
+    """Creates the folder `path` and returns it. Raises InputError, naming `flag`, where it cannot be written to."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except OSError as error:
+        raise InputError(f"{flag}: cannot write to {path} ({error.strerror})") from None

@@ -1,0 +1,124 @@
+"""Pictures: grids of images, animated GIFs, curves. Everything is written whole or not at all."""
+
+import numpy as np
+
+from common.files import replacing
+
+# updates within the first epoch after which a grid is drawn, too
+EARLY = (10, 20, 50, 100, 200, 500, 1000)
+
+
+def frame_name(step, per_epoch):
+    """The name of the grid due after update `step` = 1, 2, ..., or None: one an epoch, some within the first."""
+    if step % per_epoch == 0:
+        return f"epoch_{step // per_epoch:04d}"
+    return f"step_{step:06d}" if step in EARLY and step < per_epoch else None
+
+
+def to_grid(images, columns=10):
+    """Images (N, C, H, W) in [0, 1] (clamped, never stretched) -> one uint8 array (height, width, 3), row by row."""
+    from torchvision.utils import make_grid
+
+    grid = make_grid(images.detach().float().clamp(0, 1).cpu(), columns, pad_value=0.25)
+    return (grid * 255).round().byte().permute(1, 2, 0).numpy()
+
+
+def save_grid(path, images):
+    """Writes images (N, C, H, W) in [0, 1] as one PNG."""
+    import imageio.v3 as iio
+
+    with replacing(path) as file:
+        iio.imwrite(file, to_grid(images))
+
+
+def save_gif(path, frames, most=40):
+    """Animates PNG files, at most `most` of them (evenly chosen, the last always), the last one held longer.
+
+    Files that are gone are left out; without any, nothing is written. 16 levels of each colour keep the file small."""
+    import imageio.v3 as iio
+
+    frames = [frame for frame in frames if frame.exists()]
+    if not frames:
+        return
+    chosen = [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, most).round().astype(int))]
+    pixels = [np.uint8(np.round(iio.imread(frame) / 17.0) * 17) for frame in chosen]
+    with replacing(path) as file:
+        iio.imwrite(file, pixels, duration=[250] * (len(pixels) - 1) + [2500], loop=0)
+
+
+def figure(width=6.4, height=4.0):
+    """A matplotlib figure without a window, and its axes."""
+    from matplotlib.figure import Figure
+
+    fig = Figure(figsize=(width, height), layout="constrained")
+    return fig, fig.add_subplot()
+
+
+def save_figure(path, fig):
+    """Writes a matplotlib figure as PNG."""
+    with replacing(path) as file:
+        fig.savefig(file, dpi=100, metadata={"Software": None})
+
+
+def save_run(folder, frames, losses, curves, title):
+    """Writes what shows the course of a run: process.gif from the names of its frames, losses.png, a plot a curve."""
+    save_gif(folder / "process.gif", [folder / frame for frame in frames])
+    if len(losses.values):
+        save_losses(folder / "losses.png", losses.names, losses.values, title)
+    for name, points in curves.items():
+        save_curve(folder / f"{name}.png", name, points, title)
+
+
+def save_losses(path, names, steps, title):
+    """Draws K losses over N updates (steps: (N, K) array): pale each value, full its running mean."""
+    fig, ax = figure()
+    window = max(1, len(steps) // 100)
+    stride = max(1, len(steps) // 4000)
+    for i, name in enumerate(names):
+        values = steps[:, i].astype(np.float64)
+        ax.plot(np.arange(1, len(values) + 1)[::stride], values[::stride], color=f"C{i}", alpha=0.25, linewidth=0.5)
+        mean = np.convolve(values, np.ones(window) / window, "valid")
+        ax.plot(np.arange(window, len(values) + 1), mean, color=f"C{i}", label=name)
+    low, high = np.percentile(steps, [0, 99.5])  # a few early peaks must not flatten the rest
+    ax.set_ylim(min(0, low), high * 1.05 + 1e-9)
+    ax.set(xlabel="update", ylabel="loss" + (f" (mean of {window} updates)" if window > 1 else ""), title=title)
+    ax.legend()
+    save_figure(path, fig)
+
+
+def save_curve(path, name, points, title):
+    """Draws values measured at epochs' ends. points: [(epoch, {label: value}), ...]."""
+    fig, ax = figure()
+    for label in points[0][1]:
+        ax.plot([epoch for epoch, _ in points], [values[label] for _, values in points], marker=".", label=label)
+    ax.set(xlabel="epoch", ylabel=name, title=title)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.legend()
+    save_figure(path, fig)
+
+
+def confusion_matrix(labels, predicted, classes):
+    """Figure of how often each class (row) was taken for each (column). labels, predicted: int64 (N,)."""
+    from sklearn.metrics import ConfusionMatrixDisplay
+
+    fig, ax = figure(6.4, 6.0)
+    ConfusionMatrixDisplay.from_predictions(labels.cpu(), predicted.cpu(), labels=range(len(classes)),
+                                            display_labels=classes, ax=ax, cmap="Blues", colorbar=False,
+                                            xticks_rotation=90 if len(max(classes, key=len)) > 2 else 0)
+    ax.set(xlabel="predicted", ylabel="label")
+    return fig
+
+
+def captioned(images, captions, title, columns=8):
+    """Figure of images, uint8 (N, C, H, W), each with its caption."""
+    from matplotlib.figure import Figure
+
+    rows = -(-len(images) // columns)
+    fig = Figure(figsize=(columns, 1.25 * max(1, rows) + 0.4), layout="constrained")
+    fig.suptitle(title)
+    for i, (image, caption) in enumerate(zip(images.cpu(), captions, strict=True)):
+        ax = fig.add_subplot(rows, columns, i + 1)
+        ax.imshow(image.permute(1, 2, 0).squeeze(-1), cmap="gray", vmin=0, vmax=255)
+        ax.set_title(caption, fontsize=8)
+        ax.set_axis_off()
+    return fig

@@ -1,0 +1,153 @@
+"""Command-line options: one dataclass per model, parsed with tyro and checked before any work starts."""
+
+import contextlib
+import dataclasses
+import io
+import math
+import os
+import re
+import sys
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+
+class InputError(Exception):
+    """Something the user gave cannot be used: told in one line, with exit status 2."""
+
+
+@contextlib.contextmanager
+def refusing(program):
+    """Turns an InputError inside the block into one line on stderr and exit status 2."""
+    try:
+        yield
+    except InputError as error:
+        if os.environ.get("RANK", "0") == "0":
+            print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+@dataclass(frozen=True)
+class Between:
+    """Annotation of a numeric option: low <= value <= high, or without the ends where `open` is set."""
+
+    low: float
+    high: float = math.inf
+    open: bool = False
+
+    def check(self, flag, value):
+        inside = self.low < value < self.high if self.open else self.low <= value <= self.high
+        if not inside or not math.isfinite(value):
+            kind = "above" if self.open else "at least"
+            limit = f"{kind} {self.low:g}" + (f" and {'below' if self.open else 'at most'} {self.high:g}"
+                                              if math.isfinite(self.high) else "")
+            raise InputError(f"{flag}: must be {limit}, not {value}")
+
+
+Count = Annotated[int, Between(1)]  # 1, 2, 3, ...
+Whole = Annotated[int, Between(0)]  # 0, 1, 2, ...
+Positive = Annotated[float, Between(0, open=True)]  # (0, inf)
+NonNegative = Annotated[float, Between(0)]  # [0, inf)
+Decay = Annotated[float, Between(0, 1 - 1e-9)]  # [0, 1)
+
+
+@dataclass
+class BaseOptions:
+    """The options that every model has."""
+
+    epochs: Count = 20  # passes over the training set
+    batch_size: Count = 128  # images in one update, over all ranks together
+    seed: Annotated[int, Between(0, 2**32 - 1)] = 0  # of weights, noise and order of the images
+    dataset: str = "auto"  # auto, mnist, fashion-mnist, kmnist, usps, digits, or folder:PATH (one subfolder a class)
+    data_dir: Path | None = None  # where the data sets lie; else $FUN_WITH_MNIST_DATA, else data/ of this repository
+    image_size: Literal[32, 64] = 32  # height and width of the images that the networks see
+    holdout: Whole = 0  # keep the last N training images out of training, to tune on
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: cuda or mps where there is one
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"  # auto: bf16 where the hardware is fast at it
+    max_steps: Count | None = None  # stop after this many updates in all, and finish cleanly
+    out_dir: Path | None = None  # where samples/, checkpoints/ and logs/ go; default: the model's folder
+    resume: bool = False  # continue from the checkpoint; options not given are the checkpoint's
+
+
+def flag_of(field):
+    """The command-line flag of a dataclass field: `batch_size` is --batch-size."""
+    return "--" + field.replace("_", "-")
+
+
+def parse(cls, defaults=None, args=None):
+    """Parses the command line into the dataclass `cls`, starting from the instance `defaults`, and checks every bound.
+
+    Raises InputError (one line that names the flag) on a bad value; exits with 0 after --help."""
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            options = tyro.cli(cls, default=defaults, args=args, description=cls.__doc__,
+                               config=(tyro.conf.FlagCreatePairsOff,))
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        # tyro draws a box, with a rule below the message itself
+        message = complaint.getvalue().split("───\n")
+        message = next((part for part in map(_plain, message) if part.count(" ") > 1), "bad command line")
+        raise InputError(message) from None
+    check(options)
+    return options
+
+
+def _plain(boxed):
+    lines = [re.sub("[│╭╮╰╯─]", " ", line).strip() for line in boxed.splitlines() if not line.startswith("╭")]
+    return " ".join(line for line in lines if line)
+
+
+def check(options):
+    """Raises InputError where a value of the dataclass `options` is outside the bounds of its annotation."""
+    hints = typing.get_type_hints(type(options), include_extras=True)
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        hint = hints[field.name]
+        if value is None:
+            continue
+        union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+        for part in typing.get_args(hint) if union else (hint,):
+            for bound in getattr(part, "__metadata__", ()):
+                if isinstance(bound, Between):
+                    bound.check(flag_of(field.name), value)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"{flag_of(field.name)}: must be finite, not {value}")
+
+
+# A resumed run may be longer than it was, and its files may have moved; everything else stays.
+MAY_CHANGE = ("epochs", "max_steps", "data_dir", "out_dir", "resume")
+
+
+def to_plain(options):
+    """The options as a dict of numbers, strings and None, for checkpoints and run files."""
+    return {name: str(value) if isinstance(value, Path) else value
+            for name, value in dataclasses.asdict(options).items()}
+
+
+def parse_resumed(cls, saved, args=None):
+    """Parses the command line of a resumed run: flags not given take the value in `saved` (a `to_plain` dict).
+
+    Raises InputError, naming the flags, where one is given that differs from the saved run's."""
+    known = {field.name for field in dataclasses.fields(cls)}
+    if set(saved) != known:
+        odd = ", ".join(sorted(flag_of(str(name)) for name in set(saved) ^ known))
+        raise InputError(f"--resume: the checkpoint was written with other options ({odd})")
+    kept = {name: value for name, value in saved.items() if name not in MAY_CHANGE or name == "epochs"}
+    try:
+        options = parse(cls, cls(**kept), args)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"--resume: the checkpoint's options cannot be used ({error})") from None
+    for name in ("dataset", "device", "precision"):  # "auto" means what it was then
+        if getattr(options, name) == "auto":
+            setattr(options, name, saved[name])
+    changed = [f"{flag_of(name)} was {saved[name]}, not {value}" for name, value in to_plain(options).items()
+               if name not in MAY_CHANGE and value != saved[name]]
+    if changed:
+        raise InputError(f"--resume: other options than the checkpoint's: {'; '.join(changed)}")
+    return options

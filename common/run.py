@@ -1,0 +1,250 @@
+"""One training run: what every train.py needs and none wants to show. Each duty is a module of its own beside it."""
+
+import sys
+import time
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from common import acceleration, checkpoint, data, distribution, images
+from common.files import writable_folder
+from common.log import Losses, NotFinite, Progress, Signals, say, write_record
+from common.options import InputError, parse, parse_resumed, refusing, to_plain
+
+READ_EVERY = 50  # updates between two looks at the losses
+AGREE_EVERY = 10  # updates between two agreements of several ranks on when to save and stop
+SAVE_EVERY = 60  # seconds between two checkpoints
+
+
+class Run:
+    """A training run of the model in the folder of `file`, with the command-line options of the dataclass `Options`.
+
+    Ends the process with status 2 and one line on stderr where something that the user gave cannot be used.
+
+    Attributes:
+        options: the instance of `Options`, with dataset, device and precision resolved.
+        train: the training images, a `common.data.Dataset` on the device.
+        image: {"channels": C, "image_size": S}, as `build` functions take them.
+    """
+
+    def __init__(self, Options, file):
+        self.folder = Path(file).resolve().parent
+        self._refusing = lambda: refusing(f"{self.folder.name}/{Path(file).name}")
+        with self._refusing():
+            self._read_options(Options)
+            self._read_data()
+            self._samples = writable_folder(self._out / "samples", "--out-dir")
+            writable_folder(self._checkpoint.parent, "--out-dir")
+        self._networks, self._fields, self._optimizers, self._tensors, self._draw = {}, {}, [], {}, None
+        self._step, self._losses, self._curves, self._frames, self._seconds = 0, Losses(), {}, [], 0.0
+        if self._saved:
+            with self._restoring():
+                self._step, self._seconds = self._saved["step"], self._saved["seconds"]
+                self._losses = Losses(**self._saved["losses"])
+                self._curves, self._frames = self._saved["curves"], self._saved["frames"]
+        torch.manual_seed(self.options.seed)  # of the weights; `batches` seeds what follows
+
+    def _read_options(self, Options):
+        opt = parse(Options)
+        self._out = (opt.out_dir or self.folder).expanduser().resolve()
+        self._checkpoint = self._out / "checkpoints" / "checkpoint.pt"
+        self._saved = checkpoint.load(self._checkpoint, self.folder.name) if opt.resume else None
+        if self._saved:
+            opt = parse_resumed(Options, self._saved["options"])
+        device = acceleration.find_device(opt.device)
+        opt.device, opt.precision = device.type, acceleration.find_precision(opt.precision, device)
+        acceleration.set_precision(opt.precision)
+        self.options, self._device = opt, distribution.start(device)
+
+    def _read_data(self):
+        opt, root = self.options, data.data_dir(self.options.data_dir)
+        opt.dataset, notice = distribution.first(lambda: data.resolve(opt.dataset, root))
+        self._notice = self._saved["notice"] if self._saved else notice
+        self._load = lambda train: data.load(opt.dataset, root, train, opt.image_size)
+        dataset = self._load(train=True)
+        if opt.holdout >= len(dataset):
+            raise InputError(f"--holdout: leaves none of the {len(dataset):,} training images")
+        self.train = dataset[:len(dataset) - opt.holdout].to(self._device)
+        self._held_out = dataset[len(dataset) - opt.holdout:]
+        self.image = {"channels": dataset.images.shape[1], "image_size": opt.image_size}
+        try:
+            self._batches = data.Batches((self.train.images, self.train.labels), batch_size=opt.batch_size,
+                                         seed=opt.seed, rank=distribution.rank(), ranks=distribution.ranks())
+        except ValueError as error:
+            raise InputError(f"--batch-size: {error}") from None
+        self._last = min(opt.max_steps or sys.maxsize, opt.epochs * self._batches.per_epoch)
+        self._title = f"{self.folder.name} on {opt.dataset}, seed {opt.seed}" + (" (NOT MNIST)" if self._notice else "")
+        if self._notice:
+            say(f"\n{'!' * 80}\n{self._notice}\n{'!' * 80}\n")
+
+    @cached_property
+    def test(self):
+        """The test images, a `common.data.Dataset` on the device; with --holdout the held-out training images instead,
+        so that what is tuned never sees the test set."""
+        with self._refusing():
+            return (self._held_out if self.options.holdout else self._load(train=False)).to(self._device)
+
+    @contextmanager
+    def _restoring(self):
+        """Refuses a checkpoint whose contents do not fit."""
+        with self._refusing():
+            try:
+                yield
+            except (RuntimeError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+                raise InputError(f"{self._checkpoint} does not fit this model ({error})"[:300]) from None
+
+    def networks(self, build, **fields):
+        """The dict of networks that build(**fields) returns, on the device, the same on every rank. The checkpoint
+        keeps the fields (numbers and strings), so that the networks can be built again without this train.py."""
+        nets = build(**fields)
+        for name, net in nets.items():
+            net.to(self._device, memory_format=torch.channels_last)
+            if self._saved:
+                with self._restoring():
+                    net.load_state_dict(self._saved["networks"][name])
+            distribution.broadcast_(net.state_dict().values())
+        self._networks.update(nets)
+        self._fields.update(fields)
+        return nets
+
+    def optimizer(self, kind, *networks, **settings):
+        """A torch.optim optimizer of class `kind` over the parameters of one or more networks, each parameter once."""
+        parameters = list(dict.fromkeys(p for net in networks for p in net.parameters()))
+        optimizer = kind(parameters, **acceleration.optimizer_settings(kind, self._device), **settings)
+        if self._saved:
+            with self._restoring():
+                checkpoint.load_optimizer(optimizer, self._saved["optimizers"][len(self._optimizers)])
+        self._optimizers.append(optimizer)
+        return optimizer
+
+    def tensor(self, name, value):
+        """A float32 tensor that updates change in place and the checkpoint keeps, for instance BEGAN's k_t."""
+        tensor = torch.as_tensor(value, dtype=torch.float32, device=self._device).clone()
+        if self._saved:
+            with self._restoring():
+                tensor.copy_(self._saved["tensors"][name])
+        self._tensors[name] = tensor
+        return tensor
+
+    def noise(self, n, dim):
+        """Fixed z ~ N(0, I), float32 (n, dim), a function of the seed alone: the latents whose images `show` follows."""
+        return torch.randn(n, dim, generator=torch.Generator().manual_seed(self.options.seed)).to(self._device)
+
+    def step(self, update):
+        """Decorator of an update: its tensors in, a dict of losses out, run in the fastest form that the device has.
+
+        An update has fixed shapes, takes no Python branch on a tensor's value, and keeps what changes from one call to
+        the next in networks, optimizers and `tensor`s."""
+        return acceleration.accelerate(update, self._device, self.options.precision)
+
+    def batches(self):
+        """Yields (x, label), epoch after epoch: x float32 (batch, C, H, W) in [0, 1], label int64 (batch,).
+
+        Between two batches it reads losses and saves checkpoints; after the last it writes curves, GIF, run.json."""
+        self._begin()
+        with Signals() as stop:
+            while self._step < self._last and not stop:
+                batch = self._batches[self._step]
+                self._step += 1
+                yield batch
+                self._between(stop)
+        self._finish()
+
+    def log(self, losses):
+        """Keeps the losses of one update, {name: 0-d tensor}, without waiting for their values."""
+        self._losses.append(losses)
+        self._progress.advance()
+
+    def show(self, draw):
+        """Saves the images that draw() returns, (N, C, H, W) in [0, 1], as a grid, where one is due: after each epoch
+        and a few times within the first. Due by the count of updates, so that a resumed run draws the same."""
+        self._draw = draw
+        name = images.frame_name(self._step, self._batches.per_epoch)
+        if name:
+            self._frames.append(f"{name}.png")
+            if distribution.rank() == 0:
+                self.save(name, draw())
+
+    def curve(self, name, measure):
+        """At each epoch's end measures {label: number}, for the line of the epoch and the plot <name>.png."""
+        if self._epoch_ends:
+            values = {label: float(value) for label, value in measure().items()}
+            self._curves.setdefault(name, []).append((self._step // self._batches.per_epoch, values))
+            self._progress.scalars({f"{name}/{label}": value for label, value in values.items()})
+
+    def save(self, name, picture):
+        """Writes samples/<name>.png: images (N, C, H, W) in [0, 1] as a grid, or a matplotlib figure."""
+        if distribution.rank() == 0:
+            write = images.save_grid if isinstance(picture, torch.Tensor) else images.save_figure
+            write(self._samples / f"{name}.png", picture)
+
+    @property
+    def _epoch_ends(self):
+        return self._step % self._batches.per_epoch == 0
+
+    def _begin(self):
+        opt = self.options
+        torch.manual_seed(opt.seed * 1000 + 1 + distribution.rank())
+        if self._saved:
+            with self._restoring():
+                checkpoint.set_random_state(self._saved["random"][distribution.rank()], self._device)
+        elif distribution.rank() == 0:
+            checkpoint.keep_previous(self._checkpoint)
+        self.save("real", next(iter(self.train.batches(100)))[0])
+        self._progress = Progress(self._out / "logs", opt.epochs, opt.batch_size, self._batches.per_epoch, self._step)
+        self._began = time.monotonic()
+        if not self._saved:
+            self._save_checkpoint()
+        self._saved_at, self._saved_step, self._saved = time.monotonic(), self._step, None  # frees the loaded tensors
+        if self._step >= self._last:
+            say(f"nothing left to do: {self._step} of {self._last} updates are done (see --epochs, --max-steps)")
+
+    def _between(self, stop):
+        ends, due = self._epoch_ends, time.monotonic() - self._saved_at > SAVE_EVERY
+        if ends or self._step % AGREE_EVERY == 0 or distribution.ranks() == 1:
+            stop.agreed, due = distribution.any_rank(stop.received), distribution.any_rank(due)
+        else:
+            due = False
+        if ends or due or stop or self._step % READ_EVERY == 0:
+            self._read_losses()
+        if ends:
+            self._progress.epoch_ends({f"{name} {label}": value for name, points in self._curves.items()
+                                       for label, value in points[-1][1].items()})
+        if ends or due or stop:
+            self._save_checkpoint()
+
+    def _read_losses(self):
+        try:
+            self._progress.losses(self._losses.names, self._losses.read())
+        except NotFinite as error:
+            self._progress.close()
+            say(f"{self.folder.name}: stopped: {error}; the checkpoint of update {self._saved_step} is kept")
+            raise SystemExit(1) from None
+
+    def _save_checkpoint(self):
+        states = distribution.gather(checkpoint.random_state(self._device))
+        if distribution.rank() == 0:
+            checkpoint.save(self._checkpoint, {
+                "model": self.folder.name, "step": self._step, "fields": self._fields, "tensors": self._tensors,
+                "networks": {name: net.state_dict() for name, net in self._networks.items()},
+                "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
+                "random": states, "options": to_plain(self.options), "losses": self._losses.state(),
+                "curves": self._curves, "frames": self._frames, "notice": self._notice, "seconds": self._elapsed()})
+        self._saved_at, self._saved_step = time.monotonic(), self._step
+
+    def _elapsed(self):
+        return self._seconds + time.monotonic() - self._began
+
+    def _finish(self):
+        self._read_losses()
+        if self._saved_step != self._step:
+            self._save_checkpoint()
+        if distribution.rank() == 0:
+            if self._draw and not self._epoch_ends:  # not a frame of the GIF: where a run was cut must not show in it
+                self.save(f"epoch_{self._step // self._batches.per_epoch + 1:04d}", self._draw())
+            images.save_run(self._samples, self._frames, self._losses, self._curves, self._title)
+            write_record(self._samples / "run.json", self.folder.name, self.options, self._step, self._elapsed(),
+                         self._losses, self._curves, self._notice)
+        self._progress.close()

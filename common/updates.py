@@ -1,0 +1,73 @@
+"""The words that a train.py's updates are written in: losses, noise, descent, moving averages."""
+
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+
+from common import distribution
+
+
+def bce(logits, target):
+    """Binary cross-entropy of logits (any shape) against one target in [0, 1], averaged, in float32.
+
+    With target 1 this is -log D, with target 0 it is -log(1 - D), where D = sigmoid(logits)
+    (Goodfellow et al. 2014, equation 1, as losses to descend)."""
+    logits = logits.float()
+    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
+
+
+def noise_like(x, dim):
+    """z ~ N(0, I), float32 (N, dim): one latent vector for each of the N images of x, on x's device."""
+    return torch.randn(len(x), dim, device=x.device)
+
+
+def descend(*pairs):
+    """One step of each (optimizer, loss) pair, down the loss's gradient in that optimizer's parameters alone.
+
+    All gradients are taken before any step, so losses may share a graph; no other parameter receives a gradient, so
+    nothing needs freezing or zeroing. With several ranks the gradients are averaged over them first.
+    A parameter that its loss does not depend on is left as it is."""
+    device = pairs[0][1].device.type
+    with torch.autocast(device, enabled=False):
+        gradients = []
+        for i, (optimizer, loss) in enumerate(pairs):
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            found = torch.autograd.grad(loss, parameters, retain_graph=i + 1 < len(pairs), allow_unused=True)
+            gradients.append([(p, g) for p, g in zip(parameters, found, strict=True) if g is not None])
+        for (optimizer, _), found in zip(pairs, gradients, strict=True):
+            distribution.average_([g for _, g in found])
+            optimizer.zero_grad(set_to_none=True)
+            for p, g in found:
+                # the fused optimizers read p and its gradient in memory order: strides must agree
+                p.grad = g if g.stride() == p.stride() else torch.empty_like(p).copy_(g)
+            optimizer.step()
+    torch.clear_autocast_cache()  # it holds bf16 copies of the weights as they were before the step
+
+
+@torch.no_grad()
+def moving_average(average, network, decay):
+    """average <- decay * average + (1 - decay) * network, for parameters and BatchNorm statistics alike.
+
+    Args:
+        decay: number or 0-d tensor in [0, 1); 0 copies."""
+    for a, b in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if a.is_floating_point():
+            a.lerp_(b, 1 - decay)
+        else:  # BatchNorm's counter of batches
+            a.copy_(b)
+
+
+@contextmanager
+def evaluating(*networks):
+    """Inside the block: eval mode, float32, no gradients. After it the networks are in the modes they were in."""
+    modes = {module: module.training for network in networks for module in network.modules()}
+    device = next(networks[0].parameters()).device.type
+    try:
+        for network in networks:
+            network.eval()
+        with torch.no_grad(), torch.autocast(device, enabled=False):
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
