@@ -23,11 +23,16 @@ def normalisation(norm, width):
     return [nn.BatchNorm2d(width)] if norm == "batch" else []
 
 
-class Float32(nn.Module):
-    """Any tensor -> float32: what follows (last activations, losses) is not computed in bf16."""
+def at_least_float32(x):
+    """bf16 -> float32, float32 and float64 as they are: last activations and losses are not computed in bf16."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+class AtLeastFloat32(nn.Module):
+    """`at_least_float32` as a layer."""
 
     def forward(self, x):
-        return x.float()
+        return at_least_float32(x)
 
 
 class Down(nn.Sequential):
@@ -42,12 +47,12 @@ class Down(nn.Sequential):
     Raises ValueError where widths and image_size do not fit."""
 
     def __init__(self, channels=1, out=1, image_size=32, widths=None, norm="batch", activation=None):
-        widths = check_widths(widths or stage_widths(image_size), image_size)
+        widths = check_widths(stage_widths(image_size) if widths is None else widths, image_size)
         layers = [nn.Conv2d(channels, widths[0], 4, 2, 1, bias=norm == "none"), nn.LeakyReLU(0.2)]
         for before, after in zip(widths, widths[1:], strict=False):
             layers += [nn.Conv2d(before, after, 4, 2, 1, bias=norm == "none"), *normalisation(norm, after),
                        nn.LeakyReLU(0.2)]
-        layers += [nn.Conv2d(widths[-1], out, 2, 1, 0), nn.Flatten(), Float32()]
+        layers += [nn.Conv2d(widths[-1], out, 2, 1, 0), nn.Flatten(), AtLeastFloat32()]
         super().__init__(*layers, *([activation] if activation else []))
 
 
@@ -63,12 +68,12 @@ class Up(nn.Sequential):
     Raises ValueError where widths and image_size do not fit."""
 
     def __init__(self, latent_dim=100, channels=1, image_size=32, widths=None, norm="batch", activation=None):
-        widths = check_widths(widths or stage_widths(image_size)[::-1], image_size)
+        widths = check_widths(stage_widths(image_size)[::-1] if widths is None else widths, image_size)
         layers = []
         for before, after in zip((latent_dim, *widths), widths, strict=False):
             layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=norm == "none"), *normalisation(norm, after),
                        nn.ReLU()]
-        layers += [nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1, bias=norm == "none"), Float32()]
+        layers += [nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1, bias=norm == "none"), AtLeastFloat32()]
         super().__init__(*layers, activation or nn.Sigmoid())
         self.latent_dim = latent_dim
 
@@ -78,7 +83,7 @@ class Up(nn.Sequential):
 
 def check_widths(widths, image_size):
     """Returns widths as a tuple; raises ValueError unless each halves the image once, down to 2 x 2."""
-    if image_size != 2 * 2 ** len(widths):
+    if not widths or image_size != 2 * 2 ** len(widths):
         raise ValueError(f"{len(widths)} widths take images of {2 * 2 ** len(widths)} pixels, not {image_size}")
     return tuple(widths)
 

@@ -4,6 +4,7 @@ import os
 import random
 import re
 import shutil
+import warnings
 
 import numpy as np
 import torch
@@ -48,7 +49,8 @@ def load(path, model):
     if not path.exists():
         raise InputError(f"--resume: there is no checkpoint at {path}")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # about other kinds of pickle, which are refused below
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged and for unsafe files
         unsafe = "weights_only" in str(error) or "Unsupported" in str(error)
         raise InputError(f"{path} " + ("would run code when loaded, so it is not loaded" if unsafe else
@@ -62,6 +64,13 @@ def load(path, model):
     if state["model"] != model:
         raise InputError(f"{path} is a checkpoint of {state['model']}, not of {model}")
     return state
+
+
+def seed_everything(seed):
+    """Seeds all random generators of this process."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
 
 
 def random_state(device):

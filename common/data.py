@@ -2,11 +2,12 @@
 
 MNIST and its relatives are padded from 28 x 28 to 32 x 32. Files come through torchvision, in torchvision's layout."""
 
+import http.client
 import os
 import shutil
+import socket
 import tempfile
 import threading
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,8 @@ def to_float(images):
 
 def data_dir(option=None):
     """Where data sets lie: the option, else $FUN_WITH_MNIST_DATA, else data/ of this repository."""
-    return Path(option or os.environ.get("FUN_WITH_MNIST_DATA") or Path(__file__).resolve().parents[1] / "data")
+    place = option or os.environ.get("FUN_WITH_MNIST_DATA") or Path(__file__).resolve().parents[1] / "data"
+    return Path(place).expanduser()
 
 
 def resolve(name, root):
@@ -130,6 +132,8 @@ def _provide(name, root):
     urls = [kind.split_list["train"][0]] if name == "usps" else [m + kind.resources[0][0] for m in kind.mirrors]
     if not _answers(urls):
         raise InputError(f"--dataset: {missing} does not exist, and no server answered within {PATIENCE} s")
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE)  # torchvision sets none
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as folder:
@@ -140,6 +144,8 @@ def _provide(name, root):
                 shutil.move(Path(folder) / file.relative_to(root), file)
     except Exception as error:  # torchvision raises many kinds
         raise InputError(f"--dataset: {missing} does not exist, and its download failed ({_line(error)})") from None
+    finally:
+        socket.setdefaulttimeout(timeout)
 
 
 def _answers(urls):
@@ -151,7 +157,7 @@ def _answers(urls):
             request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "Mozilla/5.0"})
             urllib.request.urlopen(request, timeout=PATIENCE).close()
             ok = True
-        except (OSError, ValueError):
+        except (OSError, ValueError, http.client.HTTPException):
             ok = False
         with lock:
             state["left"] -= 1
@@ -216,31 +222,47 @@ def _read_digits(train):
 
 def _read_folder(folder, train, size):
     """The images below `folder`, one subfolder a class: folder/train and folder/test where both exist, else every tenth
-    image is a test image. Grey where all are grey, else RGB; scaled by the shorter side, then cropped to the centre."""
-    from PIL import Image
+    image is a test image. Grey where all of both parts are, else RGB; scaled by the shorter side, cropped to the centre.
+    """
     from torchvision.datasets import ImageFolder
+
+    def find(place):
+        try:
+            return ImageFolder(str(place))
+        except (FileNotFoundError, OSError) as error:
+            raise InputError(f"--dataset: {_line(error)}") from None
+
+    if (folder / "train").is_dir() and (folder / "test").is_dir():
+        found, test = find(folder / "train"), find(folder / "test")
+        unknown = set(test.classes) - set(found.classes)
+        if unknown:
+            raise InputError(f"--dataset: {folder}/train lacks the classes {', '.join(sorted(unknown))}")
+        number = {test.class_to_idx[name]: found.class_to_idx[name] for name in test.classes}
+        parts = [(file, number[label]) for file, label in test.samples], found.samples
+    else:
+        found = find(folder)
+        parts = found.samples[9::10] or found.samples, [f for i, f in enumerate(found.samples) if i % 10 != 9]
+    grey = all(_reading(file, lambda file=file: _is_grey(file)) for files in parts for file, _ in files)
+    pixels = [_reading(file, lambda file=file: _read_image(file, grey, size)) for file, _ in parts[train]]
+    images = torch.from_numpy(np.stack(pixels).reshape(len(pixels), size, size, -1)).permute(0, 3, 1, 2)
+    return images, torch.tensor([label for _, label in parts[train]]), tuple(found.classes)
+
+
+def _is_grey(file):
+    from PIL import Image
+
+    with Image.open(file) as image:
+        return image.mode in ("1", "L", "LA") or image.mode.startswith("I")
+
+
+def _read_image(file, grey, size):
+    from PIL import Image
     from torchvision.transforms import functional as T
 
-    split = (folder / "train").is_dir() and (folder / "test").is_dir()
-    place = folder / ("train" if train else "test") if split else folder
-    try:
-        found = ImageFolder(str(place))
-    except FileNotFoundError as error:
-        raise InputError(f"--dataset: {_line(error)}") from None
-    files = found.samples
-    if not split:
-        files = [f for i, f in enumerate(files) if (i % 10 == 9) != train] or files
-
-    def read(file):
-        with Image.open(file) as image:
-            grey = image.mode in ("1", "L", "I", "I;16", "LA")
-            return grey, T.center_crop(T.resize(image.convert("RGB"), size, antialias=True), [size, size])
-
-    images = [_reading(file, lambda file=file: read(file)) for file, _ in files]
-    grey = all(grey for grey, _ in images)
-    pixels = np.stack([np.asarray(image.convert("L") if grey else image) for _, image in images])
-    pixels = torch.from_numpy(pixels.reshape(len(images), size, size, -1)).permute(0, 3, 1, 2)
-    return pixels, torch.tensor([label for _, label in files]), tuple(found.classes)
+    with Image.open(file) as image:
+        if image.mode.startswith("I"):  # 16 bits, which `convert` would clip
+            image = Image.fromarray(np.uint8(np.asarray(image) // 257))
+        return np.asarray(T.center_crop(T.resize(image.convert("L" if grey else "RGB"), size), [size, size]))
 
 
 class Batches:

@@ -43,7 +43,8 @@ def save_gif(path, frames, most=40):
     chosen = [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, most).round().astype(int))]
     pixels = [np.uint8(np.round(iio.imread(frame) / 17.0) * 17) for frame in chosen]
     with replacing(path) as file:
-        iio.imwrite(file, pixels, duration=[250] * (len(pixels) - 1) + [2500], loop=0)
+        durations = [250] * (len(pixels) - 1) + [2500]  # ms
+        iio.imwrite(file, pixels, duration=durations if len(pixels) > 1 else durations[0], loop=0)
 
 
 def figure(width=6.4, height=4.0):
@@ -102,7 +103,7 @@ def confusion_matrix(labels, predicted, classes):
     from sklearn.metrics import ConfusionMatrixDisplay
 
     fig, ax = figure(6.4, 6.0)
-    ConfusionMatrixDisplay.from_predictions(labels.cpu(), predicted.cpu(), labels=range(len(classes)),
+    ConfusionMatrixDisplay.from_predictions(labels.tolist(), predicted.tolist(), labels=range(len(classes)),
                                             display_labels=classes, ax=ax, cmap="Blues", colorbar=False,
                                             xticks_rotation=90 if len(max(classes, key=len)) > 2 else 0)
     ax.set(xlabel="predicted", ylabel="label")

@@ -9,6 +9,7 @@ import re
 import sys
 import types
 import typing
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -84,23 +85,22 @@ def parse(cls, defaults=None, args=None):
     Raises InputError (one line that names the flag) on a bad value; exits with 0 after --help."""
     complaint = io.StringIO()
     try:
-        with contextlib.redirect_stderr(complaint):
+        with contextlib.redirect_stderr(complaint), warnings.catch_warnings(action="ignore"):
             options = tyro.cli(cls, default=defaults, args=args, description=cls.__doc__,
                                config=(tyro.conf.FlagCreatePairsOff,))
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        # tyro draws a box, with a rule below the message itself
-        message = complaint.getvalue().split("───\n")
-        message = next((part for part in map(_plain, message) if part.count(" ") > 1), "bad command line")
-        raise InputError(message) from None
+        raise InputError(_first_message(complaint.getvalue())) from None
     check(options)
     return options
 
 
-def _plain(boxed):
-    lines = [re.sub("[│╭╮╰╯─]", " ", line).strip() for line in boxed.splitlines() if not line.startswith("╭")]
-    return " ".join(line for line in lines if line)
+def _first_message(boxed):
+    """What tyro says inside its box, above the first rule: the rest is help."""
+    lines = [line.strip("│| ") for line in boxed.splitlines() if not line.startswith(("╭", "╰", "+-"))]
+    message, *_ = re.split("[─-]{5,}", " ".join(lines))  # a rule, in Unicode or in ASCII
+    return " ".join(message.split()) or "the command line cannot be read"
 
 
 def check(options):

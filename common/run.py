@@ -44,7 +44,7 @@ class Run:
                 self._step, self._seconds = self._saved["step"], self._saved["seconds"]
                 self._losses = Losses(**self._saved["losses"])
                 self._curves, self._frames = self._saved["curves"], self._saved["frames"]
-        torch.manual_seed(self.options.seed)  # of the weights; `batches` seeds what follows
+        checkpoint.seed_everything(self.options.seed)  # for the weights; `batches` seeds what follows
 
     def _read_options(self, Options):
         opt = parse(Options)
@@ -142,7 +142,7 @@ class Run:
     def batches(self):
         """Yields (x, label), epoch after epoch: x float32 (batch, C, H, W) in [0, 1], label int64 (batch,).
 
-        Between two batches it reads losses and saves checkpoints; after the last it writes curves, GIF, run.json."""
+        Between two batches it reads losses and saves checkpoints, after the last it writes curves, GIF, run.json."""
         self._begin()
         with Signals() as stop:
             while self._step < self._last and not stop:
@@ -186,7 +186,7 @@ class Run:
 
     def _begin(self):
         opt = self.options
-        torch.manual_seed(opt.seed * 1000 + 1 + distribution.rank())
+        checkpoint.seed_everything(opt.seed * 1000 + 1 + distribution.rank())
         if self._saved:
             with self._restoring():
                 checkpoint.set_random_state(self._saved["random"][distribution.rank()], self._device)

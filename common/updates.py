@@ -6,14 +6,15 @@ import torch
 import torch.nn.functional as F
 
 from common import distribution
+from common.blocks import at_least_float32
 
 
 def bce(logits, target):
-    """Binary cross-entropy of logits (any shape) against one target in [0, 1], averaged, in float32.
+    """Binary cross-entropy of logits (any shape) against one target in [0, 1], averaged, in float32 at least.
 
     With target 1 this is -log D, with target 0 it is -log(1 - D), where D = sigmoid(logits)
     (Goodfellow et al. 2014, equation 1, as losses to descend)."""
-    logits = logits.float()
+    logits = at_least_float32(logits)
     return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
 
 

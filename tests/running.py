@@ -1,0 +1,38 @@
+"""Ways to run a train.py: in this process (fast), or in one of its own (as users do)."""
+
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+TRAINABLE = sorted(p.parent for p in [*ROOT.glob("*/train.py"), *ROOT.glob("misc/*/train.py")])
+
+
+def train_here(folder, *args):
+    """Runs folder/train.py in this process. Returns its exit status (0 where it ran to the end) and its globals."""
+    before = sys.argv, list(sys.path), torch.get_rng_state()
+    sys.modules.pop("model", None)
+    sys.argv = [str(folder / "train.py"), *map(str, args)]
+    sys.path.insert(0, str(folder))
+    try:
+        return 0, runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as stop:
+        return stop.code or 0, {}
+    finally:
+        sys.argv, sys.path[:] = before[:2]
+        torch.set_rng_state(before[2])
+        sys.modules.pop("model", None)
+
+
+def command(folder, *args):
+    return [sys.executable, str(folder / "train.py"), *map(str, args)]
+
+
+def train(folder, *args, cwd="/", **env):
+    """Runs folder/train.py in a process of its own. Returns the finished process, with its output as text."""
+    return subprocess.run(command(folder, *args), cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True,
+                          timeout=240)

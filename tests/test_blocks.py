@@ -1,0 +1,222 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from common.blocks import Down, AtLeastFloat32, Up, initialize
+
+CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+KINDS = (*CONVOLUTIONS, nn.BatchNorm2d, nn.LeakyReLU, nn.ReLU, nn.Flatten, nn.Sigmoid)
+
+
+def plain_down():
+    """The seed's discriminator, written out, up to the logits."""
+    return nn.Sequential(
+        nn.Conv2d(1, 64, 4, 2, 1, bias=False), nn.LeakyReLU(0.2),
+        nn.Conv2d(64, 128, 4, 2, 1, bias=False), nn.BatchNorm2d(128), nn.LeakyReLU(0.2),
+        nn.Conv2d(128, 256, 4, 2, 1, bias=False), nn.BatchNorm2d(256), nn.LeakyReLU(0.2),
+        nn.Conv2d(256, 512, 4, 2, 1, bias=False), nn.BatchNorm2d(512), nn.LeakyReLU(0.2),
+        nn.Conv2d(512, 1, 2, 1, 0), nn.Flatten())
+
+
+def plain_up():
+    """The seed's generator, written out; takes z as (N, 100, 1, 1)."""
+    return nn.Sequential(
+        nn.ConvTranspose2d(100, 512, 4, 2, 1, bias=False), nn.BatchNorm2d(512), nn.ReLU(),
+        nn.ConvTranspose2d(512, 256, 4, 2, 1, bias=False), nn.BatchNorm2d(256), nn.ReLU(),
+        nn.ConvTranspose2d(256, 128, 4, 2, 1, bias=False), nn.BatchNorm2d(128), nn.ReLU(),
+        nn.ConvTranspose2d(128, 64, 4, 2, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(),
+        nn.ConvTranspose2d(64, 1, 4, 2, 1, bias=False), nn.Sigmoid())
+
+
+PAIRS = {"down": (Down, plain_down, (3, 1, 32, 32)), "up": (Up, plain_up, (3, 100, 1, 1))}
+
+
+@pytest.fixture(params=PAIRS)
+def pair(request):
+    """A stack with random BatchNorm statistics and scales, its plain twin, and an input of both."""
+    make, make_plain, shape = PAIRS[request.param]
+    torch.manual_seed(0)
+    net, plain = make(), make_plain()
+    for layer in net.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            for value in (layer.weight.data, layer.bias.data, layer.running_mean, layer.running_var):
+                value.uniform_(0.5, 1.5)
+    return net, plain, torch.rand(shape)
+
+
+def describe(layer):
+    kind = next((kind for kind in KINDS if isinstance(layer, kind)), type(layer))
+    return f"{kind.__name__}({layer.extra_repr()})".replace(", inplace=True", "").replace("inplace=True", "")
+
+
+def test_layers_are_the_seeds(pair):
+    net, plain, _ = pair
+    assert [describe(layer) for layer in net if not isinstance(layer, AtLeastFloat32)] == [describe(layer) for layer in plain]
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_equals_the_plain_stack(pair, training):
+    """The same keys both ways, and the same outputs, statistics and gradients."""
+    net, plain, x = pair
+    plain.load_state_dict(net.state_dict())
+    copy = type(net)()
+    copy.load_state_dict(plain.state_dict())
+    results = []
+    for network in (net, plain, copy):
+        y = network.train(training)(x).flatten(1)
+        gradients = torch.autograd.grad((y * torch.linspace(-1, 1, y.numel()).view_as(y)).sum(), network.parameters())
+        results.append((y.detach(), gradients, dict(network.state_dict())))
+    torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(results[2], results[0], rtol=1e-4, atol=1e-5)
+
+
+def conv_shapes(net, x):
+    shapes = []
+    for layer in net.modules():
+        if isinstance(layer, CONVOLUTIONS):
+            layer.register_forward_hook(lambda _, __, y: shapes.append(tuple(y.shape[1:])))
+    return shapes, tuple(net(x).shape)
+
+
+@pytest.mark.parametrize("net, shape, stages, out", [
+    (Down, (2, 1, 32, 32), [(64, 16, 16), (128, 8, 8), (256, 4, 4), (512, 2, 2), (1, 1, 1)], (2, 1)),
+    (Up, (2, 100), [(512, 2, 2), (256, 4, 4), (128, 8, 8), (64, 16, 16), (1, 32, 32)], (2, 1, 32, 32)),
+    (lambda: Down(image_size=64), (2, 1, 64, 64),
+     [(64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4), (1024, 2, 2), (1, 1, 1)], (2, 1)),
+    (lambda: Up(image_size=64), (2, 100),
+     [(1024, 2, 2), (512, 4, 4), (256, 8, 8), (128, 16, 16), (64, 32, 32), (1, 64, 64)], (2, 1, 64, 64)),
+    (lambda: Down(channels=3, widths=(4, 8, 16, 32)), (2, 3, 32, 32),
+     [(4, 16, 16), (8, 8, 8), (16, 4, 4), (32, 2, 2), (1, 1, 1)], (2, 1)),
+    (lambda: Up(channels=3, widths=(32, 16, 8, 4)), (2, 100),
+     [(32, 2, 2), (16, 4, 4), (8, 8, 8), (4, 16, 16), (3, 32, 32)], (2, 3, 32, 32)),
+    (lambda: Down(out=7, widths=(4, 8, 16, 32)), (2, 1, 32, 32),
+     [(4, 16, 16), (8, 8, 8), (16, 4, 4), (32, 2, 2), (7, 1, 1)], (2, 7)),
+    (lambda: Up(latent_dim=2, widths=(32, 16, 8, 4)), (2, 2),
+     [(32, 2, 2), (16, 4, 4), (8, 8, 8), (4, 16, 16), (1, 32, 32)], (2, 1, 32, 32)),
+])
+def test_shapes(net, shape, stages, out):
+    assert conv_shapes(net(), torch.rand(shape)) == (stages, out)
+
+
+KERNELS = 16 * (64 + 64 * 128 + 128 * 256 + 256 * 512)  # the four 4 x 4 convolutions between 1 and 512 channels
+COUNTS = [
+    (Down, KERNELS + 2 * (128 + 256 + 512) + (512 * 4 + 1)),
+    (lambda: Down(norm="none"), KERNELS + (64 + 128 + 256 + 512) + (512 * 4 + 1)),
+    (lambda: Down(channels=3, out=10), KERNELS + 16 * 2 * 64 + 2 * (128 + 256 + 512) + 10 * (512 * 4 + 1)),
+    (lambda: Down(image_size=64), KERNELS + 16 * 512 * 1024 + 2 * (128 + 256 + 512 + 1024) + (1024 * 4 + 1)),
+    (Up, KERNELS + 16 * 100 * 512 + 2 * (512 + 256 + 128 + 64)),
+    (lambda: Up(norm="none"), KERNELS + 16 * 100 * 512 + (512 + 256 + 128 + 64 + 1)),
+    (lambda: Up(latent_dim=10, channels=3), KERNELS + 16 * (10 * 512 + 2 * 64) + 2 * (512 + 256 + 128 + 64)),
+    (lambda: Up(image_size=64), KERNELS + 16 * (512 * 1024 + 100 * 1024) + 2 * (1024 + 512 + 256 + 128 + 64)),
+]
+
+
+def test_default_counts_in_figures():
+    assert [COUNTS[0][1], COUNTS[4][1]] == [2_757_377, 3_574_656]
+
+
+@pytest.mark.parametrize("net, count", COUNTS)
+def test_parameter_count(net, count):
+    assert sum(p.numel() for p in net().parameters()) == count
+
+
+@pytest.mark.parametrize("make", [Down, Up])
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_norm_decides_on_biases(make, norm):
+    *stages, last = [layer for layer in make(norm=norm).modules() if isinstance(layer, CONVOLUTIONS)]
+    assert all((layer.bias is not None) == (norm == "none") for layer in stages)
+    assert (last.bias is not None) == (make is Down or norm == "none")
+    assert any(isinstance(layer, nn.BatchNorm2d) for layer in make(norm=norm)) == (norm == "batch")
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+@pytest.mark.parametrize("make, shape", [(Down, (4, 1, 32, 32)), (Up, (4, 100))])
+def test_every_parameter_has_a_gradient(make, shape, norm):
+    torch.manual_seed(0)
+    net = make(norm=norm)
+    y = net(torch.randn(shape))
+    (y * torch.randn_like(y)).sum().backward()
+    for name, p in net.named_parameters():
+        assert p.grad is not None and p.grad.isfinite().all() and p.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("net, shape", [(Up, (4, 100)), (lambda: Down(out=5, activation=nn.Sigmoid()), (4, 1, 32, 32))])
+def test_sigmoid_outputs(net, shape):
+    torch.manual_seed(0)
+    y = net()(100 * torch.randn(shape))
+    assert y.min() >= 0 and y.max() <= 1 and y.std() > 0
+
+
+def test_outputs_without_last_activation():
+    torch.manual_seed(0)
+    assert Down(out=50)(torch.randn(4, 1, 32, 32)).min() < 0
+    logits, images = Up(activation=nn.Identity()), Up()
+    images.load_state_dict(logits.state_dict())
+    z = torch.randn(4, 100)
+    torch.testing.assert_close(images(z), 1 / (1 + torch.exp(-logits(z))))
+
+
+@pytest.mark.parametrize("net, shape", [
+    (Down, (4, 1, 32, 32)), (lambda: Down(activation=nn.Sigmoid()), (4, 1, 32, 32)), (Up, (4, 100)),
+    (lambda: Up(activation=nn.Identity()), (4, 100))])
+def test_float32_out_of_bf16(net, shape):
+    torch.manual_seed(0)
+    net, x = net(), torch.randn(shape)
+    with torch.no_grad():
+        full = net(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert net[0](x.view(*shape, *[1] * (4 - len(shape)))).dtype == torch.bfloat16  # autocast is really on
+            y = net(x)
+    assert y.dtype == torch.float32
+    torch.testing.assert_close(y, full, rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize("wrong", [
+    {"widths": (64, 128, 256)}, {"widths": (4, 8, 16, 32, 64)}, {"widths": (64, 128, 256, 512), "image_size": 64},
+    {"image_size": 48}, {"image_size": 33}, {"norm": "layer"}, {"norm": None}, {"norm": ""}])
+@pytest.mark.parametrize("make", [Down, Up])
+def test_refuses(make, wrong):
+    with pytest.raises(ValueError, match="norm|widths"):
+        make(**wrong)
+
+
+@pytest.mark.parametrize("init", ["", "xavier", None])
+def test_refuses_init(init):
+    with pytest.raises(ValueError, match="init"):
+        initialize(Down(widths=(4, 8, 16, 32)), init)
+
+
+@pytest.mark.parametrize("make", [Down, Up])
+@pytest.mark.parametrize("init", ["dcgan", "pytorch"])
+def test_init_statistics(make, init):
+    """Mean and standard deviation within 5 standard errors."""
+    torch.manual_seed(0)
+    net = make()
+    for p in net.parameters():
+        p.data.fill_(9)
+    assert initialize(net, init) is net
+    for layer in net.modules():
+        if isinstance(layer, CONVOLUTIONS):
+            w, bound = layer.weight, 1 / math.sqrt(layer.weight[0].numel())  # of U(-bound, bound), torch's default
+            std = 0.02 if init == "dcgan" else bound / math.sqrt(3)
+            assert abs(w.mean()) < 5 * std / math.sqrt(w.numel())
+            assert abs(w.std() / std - 1) < 5 / math.sqrt(2 * w.numel())
+            assert init == "dcgan" or w.abs().max() <= bound
+            if layer.bias is not None:
+                assert not layer.bias.any() if init == "dcgan" else 0 < layer.bias.abs().max() <= bound
+        elif isinstance(layer, nn.BatchNorm2d):
+            if init == "dcgan":
+                n = layer.weight.numel()
+                assert abs(layer.weight.mean() - 1) < 5 * 0.02 / math.sqrt(n)
+                assert abs(layer.weight.std() / 0.02 - 1) < 5 / math.sqrt(2 * n)
+            else:
+                assert (layer.weight == 1).all()
+            assert not layer.bias.any()
+
+
+def test_dcgan_init_of_linear_layers():
+    torch.manual_seed(0)
+    layer = initialize(nn.Linear(300, 300), "dcgan")
+    assert abs(layer.weight.std() / 0.02 - 1) < 5 / math.sqrt(2 * 300 * 300) and not layer.bias.any()

@@ -1,0 +1,205 @@
+"""Interrupted and resumed equals uninterrupted, however it was interrupted."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+import torch
+from running import ROOT, command, train, train_here
+
+from common import checkpoint
+
+GAN, CLASSIFICATION = ROOT / "GAN", ROOT / "Classification"
+DIGITS = ("--dataset", "digits", "--holdout", 1300, "--batch-size", 64)  # three updates an epoch
+
+
+def state_of(out):
+    return torch.load(out / "checkpoints" / "checkpoint.pt", weights_only=True)
+
+
+def assert_same(a, b, path=""):
+    """Two nested states are equal bit for bit, but for the time they took and where."""
+    assert type(a) is type(b), path
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), path
+        for key in a:
+            if key not in ("seconds", "out_dir", "max_steps", "resume"):
+                assert_same(a[key], b[key], f"{path}/{key}")
+    elif isinstance(a, (list, tuple)):
+        assert len(a) == len(b), path
+        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+            assert_same(x, y, f"{path}/{i}")
+    elif isinstance(a, torch.Tensor):
+        assert torch.equal(a, b), path
+    else:
+        assert a == b, path
+
+
+def pictures(out):
+    return {file.name: file.read_bytes() for file in (out / "samples").iterdir() if file.suffix in (".png", ".gif")}
+
+
+@pytest.mark.parametrize(("folder", "parts", "whole"), [
+    (GAN, (2, 5, 7), 7),  # cut within an epoch and in the next one
+    (GAN, (3, 6), 6),  # cut at an epoch's end
+    (CLASSIFICATION, (2, 4), 4),
+])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_in_parts_equals_in_one(tmp_path, folder, parts, whole, precision):
+    if precision == "bf16" and parts != (2, 5, 7):
+        pytest.skip("one case in bf16 is enough")
+    shared = (*DIGITS, "--epochs", 3, "--precision", precision)
+    assert train_here(folder, *shared, "--max-steps", parts[0], "--out-dir", tmp_path / "parts")[0] == 0
+    for n in parts[1:]:
+        assert train_here(folder, "--resume", "--max-steps", n, "--out-dir", tmp_path / "parts")[0] == 0
+    assert train_here(folder, *shared, "--max-steps", whole, "--out-dir", tmp_path / "one")[0] == 0
+    assert_same(state_of(tmp_path / "parts"), state_of(tmp_path / "one"))
+    ours, theirs = pictures(tmp_path / "parts"), pictures(tmp_path / "one")
+    # the parts left a grid of where they were cut, under the name of the epoch they were in
+    assert set(theirs) <= set(ours)
+    assert all(ours[name] == theirs[name] for name in theirs)
+    if folder == GAN:
+        assert "process.gif" in theirs
+
+
+def test_resuming_a_finished_run_says_so_and_changes_nothing(tmp_path, capsys):
+    assert train_here(GAN, *DIGITS, "--epochs", 1, "--out-dir", tmp_path)[0] == 0
+    before = pictures(tmp_path), state_of(tmp_path)
+    capsys.readouterr()
+    assert train_here(GAN, "--resume", "--out-dir", tmp_path)[0] == 0
+    assert "nothing left to do: 3 of 3" in capsys.readouterr().err
+    assert pictures(tmp_path) == before[0]
+    assert_same(state_of(tmp_path), before[1])
+    assert train_here(GAN, "--resume", "--epochs", 2, "--out-dir", tmp_path)[0] == 0
+    assert state_of(tmp_path)["step"] == 6
+
+
+def test_a_fresh_run_keeps_the_checkpoint_of_the_earlier_one(tmp_path):
+    path = tmp_path / "checkpoints" / "checkpoint.pt"
+    for seed in (1, 2, 3):
+        assert train_here(GAN, *DIGITS, "--max-steps", 1, "--seed", seed, "--out-dir", tmp_path)[0] == 0
+        assert state_of(tmp_path)["options"]["seed"] == seed
+    previous = torch.load(path.with_name("checkpoint.pt.previous"), weights_only=True)
+    assert previous["options"]["seed"] == 2 and previous["step"] == 1
+
+
+def test_run_json_tells_how(tmp_path):
+    assert train_here(GAN, *DIGITS, "--max-steps", 2, "--seed", 5, "--out-dir", tmp_path)[0] == 0
+    record = json.loads((tmp_path / "samples" / "run.json").read_text())
+    assert record["seed"] == 5 and record["steps"] == 2 and record["dataset"] == "digits"
+    assert record["options"]["lr"] == 2e-4 and "--max-steps 2" in record["command"]
+    assert set(record["final_losses"]) == {"D", "G"} and record["versions"]["torch"] == torch.__version__
+    assert record["seconds"] > 0 and record["device"]
+
+
+def test_a_non_finite_loss_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path, capsys):
+    assert train_here(GAN, *DIGITS, "--max-steps", 2, "--out-dir", tmp_path)[0] == 0
+    path = tmp_path / "checkpoints" / "checkpoint.pt"
+    state = state_of(tmp_path)
+    state["networks"]["D"]["0.weight"][0, 0, 0, 0] = float("nan")
+    torch.save(state, path)
+    poisoned = path.read_bytes()
+    capsys.readouterr()
+    assert train_here(GAN, "--resume", "--max-steps", 3, "--out-dir", tmp_path)[0] == 1
+    assert "the loss D is nan at update 3; the checkpoint of update 2 is kept" in capsys.readouterr().err
+    assert path.read_bytes() == poisoned
+
+
+def test_a_loaded_optimizer_has_its_parameters_strides():
+    """The fused step goes by memory order: a state in other strides would be mixed up without an error."""
+    weight = torch.nn.Parameter(torch.randn(4, 3, 2, 2).to(memory_format=torch.channels_last))
+    adam = torch.optim.Adam([weight], fused=True)
+    weight.grad = torch.randn_like(weight)
+    adam.step()
+    saved = adam.state_dict()
+    saved["state"][0]["exp_avg"] = saved["state"][0]["exp_avg"].contiguous()
+    expected = saved["state"][0]["exp_avg"].clone()
+    other = torch.optim.Adam([weight], fused=True)
+    checkpoint.load_optimizer(other, saved)
+    assert other.state[weight]["exp_avg"].stride() == weight.stride()
+    assert torch.equal(other.state[weight]["exp_avg"], expected)
+
+
+def test_random_states_come_back():
+    device = torch.device("cpu")
+    state = checkpoint.random_state(device)
+    drawn = torch.rand(3), np.random.rand(3), random.random()
+    checkpoint.set_random_state(state, device)
+    again = torch.rand(3), np.random.rand(3), random.random()
+    assert torch.equal(drawn[0], again[0]) and (drawn[1] == again[1]).all() and drawn[2] == again[2]
+
+
+def wait_for(condition, process, seconds=90):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def start(folder, *args):
+    return subprocess.Popen(command(folder, *args), cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                            text=True)
+
+
+def small_gan(tmp_path):
+    """A copy of the GAN's folder with narrow networks, so that much happens in a short time; it is a template, too."""
+    folder = tmp_path / "Small-GAN.2"
+    folder.mkdir()
+    for name in ("model.py", "train.py"):
+        text = (GAN / name).read_text()
+        text = text.replace("parents[1]", "parents[0]").replace("Path(__file__)", f"Path({str(ROOT)!r}, 'x')")
+        text = text.replace("Up(latent_dim, channels, image_size)", "Up(latent_dim, widths=(16, 8, 8, 8))")
+        text = text.replace("Down(channels, 1, image_size)", "Down(widths=(8, 8, 8, 16))")
+        (folder / name).write_text(text)
+    return folder
+
+
+def test_killed_ten_times_and_resumed_each_time(tmp_path):
+    folder, out = small_gan(tmp_path), tmp_path / "out"
+    path = out / "checkpoints" / "checkpoint.pt"
+    wish = random.Random(os.environ.get("PYTEST_SEED", "kill"))
+    args = ("--dataset", "digits", "--batch-size", 250, "--epochs", 100_000, "--out-dir", out)
+    steps = []
+    for victim in range(10):
+        process = start(folder, *args, *(["--resume"] if victim else []))
+        written = path.stat().st_mtime_ns if victim else 0
+        # from the first checkpoint of its own on, at any moment: most of the time is spent on checkpoints and grids
+        wait_for(lambda written=written: path.exists() and path.stat().st_mtime_ns > written, process)
+        time.sleep(wish.uniform(0, 0.7))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        steps.append(state_of(out)["step"])
+    assert steps == sorted(steps) and steps[-1] > steps[0]
+    done = train(folder, *args, "--resume", "--max-steps", steps[-1] + 7)
+    assert done.returncode == 0, done.stderr
+    assert state_of(out)["step"] == steps[-1] + 7
+    import imageio.v3 as iio
+
+    for file in (out / "samples").iterdir():
+        assert not file.name.startswith(".") or ".tmp" in file.name
+        if file.suffix in (".png", ".gif") and not file.name.startswith("."):
+            assert iio.imread(file).ndim >= 3, file
+    # what was killed so often is what was never killed
+    straight = tmp_path / "straight"
+    done = train(folder, *args[:-1], straight, "--max-steps", steps[-1] + 7)
+    assert done.returncode == 0, done.stderr
+    assert_same(state_of(out)["networks"], state_of(straight)["networks"])
+    assert (out / "samples" / "process.gif").read_bytes() == (straight / "samples" / "process.gif").read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_run_with_a_checkpoint(tmp_path, number):
+    process = start(GAN, *DIGITS, "--epochs", 1000, "--out-dir", tmp_path)
+    wait_for((tmp_path / "samples" / "epoch_0001.png").exists, process)
+    process.send_signal(number)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode in (0, 143), errors
+    state = state_of(tmp_path)
+    assert state["step"] >= 3 and len(state["losses"]["values"]) == state["step"]
+    assert (tmp_path / "samples" / "losses.png").exists() and (tmp_path / "samples" / "process.gif").exists()

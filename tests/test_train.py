@@ -1,0 +1,66 @@
+"""Every train.py, as a user runs it."""
+
+import shutil
+import time
+
+import pytest
+from running import ROOT, TRAINABLE, train
+
+
+@pytest.mark.parametrize("folder", TRAINABLE, ids=lambda folder: folder.name)
+def test_two_updates_from_another_working_directory(tmp_path, folder):
+    done = train(folder, "--dataset", "digits", "--max-steps", 2, "--out-dir", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {"real.png", "losses.png", "run.json"} <= {file.name for file in (tmp_path / "out" / "samples").iterdir()}
+    assert (tmp_path / "out" / "checkpoints" / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize("folder", TRAINABLE, ids=lambda folder: folder.name)
+def test_help(folder):
+    began = time.monotonic()
+    done = train(folder, "--help")
+    assert done.returncode == 0 and "--max-steps" in done.stdout and done.stderr == ""
+    assert time.monotonic() - began < 20  # 2 s on an idle machine, whose load is not known here
+
+
+def test_a_copied_folder_trains(tmp_path):
+    root = tmp_path / "repository"
+    shutil.copytree(ROOT / "common", root / "common", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "GAN", root / "My-GAN.2", ignore=shutil.ignore_patterns("checkpoints", "samples", "logs"))
+    folder = root / "My-GAN.2"
+    done = train(folder, "--dataset", "digits", "--max-steps", 10, "--epochs", 1)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "samples" / "process.gif").exists() and (folder / "checkpoints" / "checkpoint.pt").exists()
+    done = train(folder, "--resume")
+    assert done.returncode == 0 and (folder / "samples" / "epoch_0001.png").exists(), done.stderr
+
+
+def test_without_data_and_network_the_digits_stand_in_loudly(tmp_path):
+    proxy = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}  # nothing answers there
+    done = train(ROOT / "GAN", "--max-steps", 1, "--out-dir", tmp_path, FUN_WITH_MNIST_DATA=str(tmp_path / "no"),
+                 **proxy)
+    assert done.returncode == 0, done.stderr
+    assert "NOT MNIST" in done.stderr and "!!!!!" in done.stderr
+    assert "NOT MNIST" in (tmp_path / "samples" / "run.json").read_text()
+    done = train(ROOT / "GAN", "--max-steps", 2, "--out-dir", tmp_path, "--resume")
+    assert done.returncode == 0 and "NOT MNIST" in done.stderr
+    done = train(ROOT / "GAN", "--dataset", "mnist", "--max-steps", 1, "--out-dir", tmp_path / "strict",
+                 FUN_WITH_MNIST_DATA=str(tmp_path / "no"), **proxy)
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1 and "does not exist" in done.stderr
+    assert not (tmp_path / "strict").exists()
+
+
+def test_another_data_set_and_holdout(tmp_path, monkeypatch):
+    from PIL import Image
+
+    for split, n in (("train", 24), ("test", 6)):
+        for kind in ("cat", "dog"):
+            place = tmp_path / "animals" / split / kind
+            place.mkdir(parents=True)
+            for i in range(n):
+                Image.new("RGB", (40, 50), (i * 9, 200 if kind == "cat" else 20, 90)).save(place / f"{i}.png")
+    for folder in ("GAN", "Classification"):
+        done = train(ROOT / folder, "--dataset", "folder:animals", "--batch-size", 8, "--epochs", 1, "--holdout", 4,
+                     "--image-size", 64 if folder == "GAN" else 32, "--out-dir", folder, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "epoch 1/1" in done.stderr and (tmp_path / folder / "samples" / "real.png").exists()

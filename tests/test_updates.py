@@ -1,0 +1,125 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from common.blocks import Down, Up
+from common.updates import bce, descend, evaluating, moving_average, noise_like
+
+
+def test_bce_is_the_papers_log_likelihood():
+    logits = torch.randn(50, 1, dtype=torch.float64)
+    D = 1 / (1 + torch.exp(-logits))
+    assert bce(logits, 1) == pytest.approx((-torch.log(D)).mean().item(), abs=1e-6)
+    assert bce(logits, 0) == pytest.approx((-torch.log(1 - D)).mean().item(), abs=1e-6)
+    smooth = -(0.9 * torch.log(D) + 0.1 * torch.log(1 - D)).mean()
+    assert bce(logits, 0.9) == pytest.approx(smooth.item(), abs=1e-6)
+    assert bce(torch.tensor([200.0, -200.0]), 1) == 100  # no overflow where D is 0 or 1
+    assert bce(torch.zeros(3, dtype=torch.bfloat16), 1).dtype == torch.float32
+
+
+def test_noise_is_standard_normal():
+    z = noise_like(torch.empty(2000, 1, 32, 32), 100)
+    assert z.shape == (2000, 100) and z.dtype == torch.float32
+    assert abs(z.mean()) < 0.01 and abs(z.std() - 1) < 0.01 and z.min() < -3
+
+
+def test_descend_takes_each_loss_down_its_own_parameters_alone():
+    a, b = nn.Linear(2, 1), nn.Linear(1, 1)
+    sgd = torch.optim.SGD(a.parameters(), lr=0.1)
+    x = torch.randn(5, 2)
+    loss = b(a(x)).pow(2).mean()
+    expected = [p - 0.1 * g for p, g in zip(a.parameters(), torch.autograd.grad(loss, a.parameters()), strict=True)]
+    before = copy.deepcopy(b.state_dict())
+    descend((sgd, b(a(x)).pow(2).mean()))
+    for p, e in zip(a.parameters(), expected, strict=True):
+        torch.testing.assert_close(p, e)
+    assert all(p.grad is None for p in b.parameters())
+    assert all(torch.equal(b.state_dict()[k], v) for k, v in before.items())
+
+
+def test_descend_differentiates_all_losses_of_a_shared_graph_before_any_step():
+    encoder, decoder, x = nn.Linear(3, 2).double(), nn.Linear(2, 3).double(), torch.randn(4, 3, dtype=torch.float64)
+    nets = encoder, decoder
+    expected = []
+    for net, sign in zip(nets, (1, -1), strict=True):
+        loss = sign * (decoder(encoder(x)) - x).pow(2).mean()
+        expected.append([p - 0.5 * g for p, g in zip(net.parameters(), torch.autograd.grad(loss, net.parameters()),
+                                                      strict=True)])
+    first, second = (torch.optim.SGD(net.parameters(), lr=0.5) for net in nets)
+    loss = (decoder(encoder(x)) - x).pow(2).mean()
+    descend((first, loss), (second, -loss))
+    for net, values in zip(nets, expected, strict=True):
+        for p, value in zip(net.parameters(), values, strict=True):
+            torch.testing.assert_close(p, value)
+
+
+def test_descend_leaves_a_parameter_alone_that_the_loss_does_not_depend_on():
+    net, unused = nn.Linear(2, 1), nn.Parameter(torch.ones(3))
+    adam = torch.optim.Adam([*net.parameters(), unused])
+    descend((adam, net(torch.ones(1, 2)).sum()))
+    assert torch.equal(unused, torch.ones(3))
+
+
+def test_after_a_step_autocast_uses_the_new_weights():
+    D, x = nn.Linear(4, 1), torch.ones(2, 4)
+    sgd = torch.optim.SGD(D.parameters(), lr=2.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        before = D(x)
+        descend((sgd, D(x).float().mean()))
+        inside = D(x)
+    torch.testing.assert_close(inside.float(), D(x), rtol=0.02, atol=0.02)
+    assert (inside - before).abs().min() > 1
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_gradients_have_the_strides_of_their_parameters(fused):
+    """The fused Adam goes through parameter and gradient in memory order, without looking at strides."""
+    conv = nn.Conv2d(3, 8, 4).to(memory_format=torch.channels_last)
+    plain = copy.deepcopy(conv).to(memory_format=torch.contiguous_format)
+    target = torch.randn(8, 3, 4, 4)  # contiguous: the gradient comes out in other strides than the weight's
+    adam, reference = torch.optim.Adam(conv.parameters(), fused=fused), torch.optim.Adam(plain.parameters())
+    for _ in range(3):
+        descend((adam, (conv.weight * target).sum() + conv.bias.sum()))
+        loss = (plain.weight * target).sum() + plain.bias.sum()
+        reference.zero_grad()
+        loss.backward()
+        reference.step()
+    assert conv.weight.grad.stride() == conv.weight.stride()
+    torch.testing.assert_close(conv.weight, plain.weight)
+
+
+def test_g_update_through_d_leaves_d_and_its_gradients_alone():
+    G, D = Up(8, widths=(16, 8, 8, 8)), Down(widths=(8, 8, 8, 16))
+    adam_g = torch.optim.Adam(G.parameters())
+    before = {name: value.clone() for name, value in D.named_parameters()}
+    descend((adam_g, bce(D(G(torch.randn(4, 8))), 1)))
+    assert all(torch.equal(p, before[name]) and p.grad is None for name, p in D.named_parameters())
+
+
+def test_moving_average():
+    network, average = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
+    network(torch.randn(10, 3))
+    network.weight.data.fill_(3.0)
+    expected = 0.75 * average.weight + 0.25 * network.weight
+    variance = 0.75 * average.running_var + 0.25 * network.running_var
+    moving_average(average, network, torch.tensor(0.75))
+    torch.testing.assert_close(average.weight, expected)
+    torch.testing.assert_close(average.running_var, variance)
+    assert average.num_batches_tracked == 1
+    moving_average(average, network, 0)
+    assert all(torch.equal(a, b) for a, b in
+               zip(average.state_dict().values(), network.state_dict().values(), strict=True))
+
+
+def test_evaluating_restores_every_modules_mode():
+    net = nn.Sequential(nn.BatchNorm1d(2), nn.Dropout())
+    net[0].eval()
+    before = copy.deepcopy(net.state_dict())
+    with pytest.raises(KeyError), torch.autocast("cpu", torch.bfloat16), evaluating(net):
+        assert not net.training and not torch.is_grad_enabled()
+        assert nn.Linear(2, 2)(net(torch.randn(4, 2))).dtype == torch.float32
+        raise KeyError
+    assert net.training and not net[0].training and net[1].training
+    assert all(torch.equal(net.state_dict()[k], v) for k, v in before.items())
