@@ -222,8 +222,7 @@ def _read_digits(train):
 
 def _read_folder(folder, train, size):
     """The images below `folder`, one subfolder a class: folder/train and folder/test where both exist, else every tenth
-    image is a test image. Grey where all of both parts are, else RGB; scaled by the shorter side, cropped to the centre.
-    """
+    image is a test image. Grey where all of both parts are, else RGB; scaled by the shorter side, cut to the centre."""
     from torchvision.datasets import ImageFolder
 
     def find(place):

@@ -129,7 +129,7 @@ class Run:
         return tensor
 
     def noise(self, n, dim):
-        """Fixed z ~ N(0, I), float32 (n, dim), a function of the seed alone: the latents whose images `show` follows."""
+        """Fixed z ~ N(0, I), float32 (n, dim), a function of the seed alone: latents whose images `show` follows."""
         return torch.randn(n, dim, generator=torch.Generator().manual_seed(self.options.seed)).to(self._device)
 
     def step(self, update):
