@@ -1,0 +1,42 @@
+"""The structure diagrams say what the models are."""
+
+import importlib.util
+import xml.etree.ElementTree as ET
+
+import pytest
+from conftest import MODEL_FOLDERS, folder_name
+from running import ROOT
+
+
+@pytest.fixture(scope="module")
+def draw():
+    spec = importlib.util.spec_from_file_location("img_src_draw", ROOT / "img_src" / "draw.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def content(path):
+    """All that a diagram says, which does not depend on the version of matplotlib or of its fonts."""
+    texts = [element.text for element in ET.parse(path).iter() if element.tag.endswith("}description")]
+    assert len(texts) == 1 and "×" in texts[0]
+    return texts[0].splitlines()
+
+
+@pytest.mark.parametrize("folder", MODEL_FOLDERS, ids=folder_name)
+def test_every_model_has_its_diagram_and_it_is_current(draw, folder, tmp_path):
+    path = ROOT / "img_src" / f"{folder.name}.svg"
+    assert path.exists(), f"missing: add {folder.name} to DIAGRAMS in img_src/draw.py and run it"
+    assert content(path) == content(draw.draw(folder.name, tmp_path)), "not current: python img_src/draw.py"
+
+
+def test_shapes_are_read_from_the_networks(draw, tmp_path):
+    lines = content(draw.draw("GAN", tmp_path))
+    for shape in ("512×2×2", "256×4×4", "128×8×8", "64×16×16", "1×32×32"):
+        assert shape in lines
+    assert "ConvT 4×4 /2" in lines and "BN" in lines
+
+
+def test_the_same_bytes_each_time(draw, tmp_path):
+    first = draw.draw("GAN", tmp_path).read_bytes()
+    assert draw.draw("GAN", tmp_path).read_bytes() == first
