@@ -10,6 +10,8 @@ import math
 import torch
 from torch import nn
 
+from common.layers import BatchNorm2d, Conv2d, ConvTranspose2d
+
 
 def stage_widths(image_size):
     """Channels after each halving down to 2 x 2: 64, 128, 256, 512 for 32 x 32 images, then 1024 for 64 x 64."""
@@ -20,7 +22,7 @@ def normalisation(norm, width):
     """The layers that follow a convolution of `width` channels: norm is "batch" or "none", else ValueError."""
     if norm not in ("batch", "none"):
         raise ValueError(f"norm must be 'batch' or 'none', not {norm!r}")
-    return [nn.BatchNorm2d(width)] if norm == "batch" else []
+    return [BatchNorm2d(width)] if norm == "batch" else []
 
 
 def at_least_float32(x):
@@ -48,11 +50,11 @@ class Down(nn.Sequential):
 
     def __init__(self, channels=1, out=1, image_size=32, widths=None, norm="batch", activation=None):
         widths = check_widths(stage_widths(image_size) if widths is None else widths, image_size)
-        layers = [nn.Conv2d(channels, widths[0], 4, 2, 1, bias=norm == "none"), nn.LeakyReLU(0.2)]
+        layers = [Conv2d(channels, widths[0], 4, 2, 1, bias=norm == "none"), nn.LeakyReLU(0.2)]
         for before, after in zip(widths, widths[1:], strict=False):
-            layers += [nn.Conv2d(before, after, 4, 2, 1, bias=norm == "none"), *normalisation(norm, after),
+            layers += [Conv2d(before, after, 4, 2, 1, bias=norm == "none"), *normalisation(norm, after),
                        nn.LeakyReLU(0.2)]
-        layers += [nn.Conv2d(widths[-1], out, 2, 1, 0), nn.Flatten(), AtLeastFloat32()]
+        layers += [Conv2d(widths[-1], out, 2, 1, 0), nn.Flatten(), AtLeastFloat32()]
         super().__init__(*layers, *([activation] if activation else []))
 
 
@@ -71,9 +73,9 @@ class Up(nn.Sequential):
         widths = check_widths(stage_widths(image_size)[::-1] if widths is None else widths, image_size)
         layers = []
         for before, after in zip((latent_dim, *widths), widths, strict=False):
-            layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=norm == "none"), *normalisation(norm, after),
+            layers += [ConvTranspose2d(before, after, 4, 2, 1, bias=norm == "none"), *normalisation(norm, after),
                        nn.ReLU()]
-        layers += [nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1, bias=norm == "none"), AtLeastFloat32()]
+        layers += [ConvTranspose2d(widths[-1], channels, 4, 2, 1, bias=norm == "none"), AtLeastFloat32()]
         super().__init__(*layers, activation or nn.Sigmoid())
         self.latent_dim = latent_dim
 

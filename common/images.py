@@ -119,7 +119,7 @@ def captioned(images, captions, title, columns=8):
     fig.suptitle(title)
     for i, (image, caption) in enumerate(zip(images.cpu(), captions, strict=True)):
         ax = fig.add_subplot(rows, columns, i + 1)
-        ax.imshow(image.permute(1, 2, 0).squeeze(-1), cmap="gray", vmin=0, vmax=255)
+        ax.imshow(image.permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=255)
         ax.set_title(caption, fontsize=8)
         ax.set_axis_off()
     return fig

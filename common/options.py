@@ -69,6 +69,7 @@ class BaseOptions:
     holdout: Whole = 0  # keep the last N training images out of training, to tune on
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: cuda or mps where there is one
     precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"  # auto: bf16 where the hardware is fast at it
+    eager: bool = False  # on a GPU: launch an update's kernels one by one, not as one CUDA graph
     max_steps: Count | None = None  # stop after this many updates in all, and finish cleanly
     out_dir: Path | None = None  # where samples/, checkpoints/ and logs/ go; default: the model's folder
     resume: bool = False  # continue from the checkpoint; options not given are the checkpoint's
@@ -121,7 +122,7 @@ def check(options):
 
 
 # A resumed run may be longer than it was, and its files may have moved; everything else stays.
-MAY_CHANGE = ("epochs", "max_steps", "data_dir", "out_dir", "resume")
+MAY_CHANGE = ("epochs", "max_steps", "eager", "data_dir", "out_dir", "resume")
 
 
 def to_plain(options):

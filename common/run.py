@@ -88,7 +88,6 @@ class Run:
 
     @contextmanager
     def _restoring(self):
-        """Refuses a checkpoint whose contents do not fit."""
         with self._refusing():
             try:
                 yield
@@ -100,7 +99,7 @@ class Run:
         keeps the fields (numbers and strings), so that the networks can be built again without this train.py."""
         nets = build(**fields)
         for name, net in nets.items():
-            net.to(self._device, memory_format=torch.channels_last)
+            acceleration.place(net, self._device)
             if self._saved:
                 with self._restoring():
                     net.load_state_dict(self._saved["networks"][name])
@@ -135,9 +134,13 @@ class Run:
     def step(self, update):
         """Decorator of an update: its tensors in, a dict of losses out, run in the fastest form that the device has.
 
-        An update has fixed shapes, takes no Python branch on a tensor's value, and keeps what changes from one call to
-        the next in networks, optimizers and `tensor`s."""
-        return acceleration.accelerate(update, self._device, self.options.precision)
+        It has fixed shapes, no Python branch on a tensor's value, and its state in networks, optimizers, `tensor`s."""
+        graph = not self.options.eager and distribution.ranks() == 1
+        return acceleration.accelerate(update, self._device, self.options.precision, self._state if graph else None)
+
+    def _state(self):
+        """All that updates change."""
+        return self._networks.values(), self._optimizers, self._tensors.values()
 
     def batches(self):
         """Yields (x, label), epoch after epoch: x float32 (batch, C, H, W) in [0, 1], label int64 (batch,).
@@ -185,16 +188,16 @@ class Run:
         return self._step % self._batches.per_epoch == 0
 
     def _begin(self):
-        opt = self.options
-        checkpoint.seed_everything(opt.seed * 1000 + 1 + distribution.rank())
+        opt, rank = self.options, distribution.rank()
+        checkpoint.seed_everything(opt.seed * 1000 + 1 + rank)
         if self._saved:
             with self._restoring():
-                checkpoint.set_random_state(self._saved["random"][distribution.rank()], self._device)
-        elif distribution.rank() == 0:
+                checkpoint.set_random_state(self._saved["random"][rank], self._device)
+        elif rank == 0:
             checkpoint.keep_previous(self._checkpoint)
         self.save("real", next(iter(self.train.batches(100)))[0])
         self._progress = Progress(self._out / "logs", opt.epochs, opt.batch_size, self._batches.per_epoch, self._step)
-        self._began = time.monotonic()
+        self._began = time.monotonic() - self._seconds
         if not self._saved:
             self._save_checkpoint()
         self._saved_at, self._saved_step, self._saved = time.monotonic(), self._step, None  # frees the loaded tensors
@@ -202,11 +205,10 @@ class Run:
             say(f"nothing left to do: {self._step} of {self._last} updates are done (see --epochs, --max-steps)")
 
     def _between(self, stop):
-        ends, due = self._epoch_ends, time.monotonic() - self._saved_at > SAVE_EVERY
-        if ends or self._step % AGREE_EVERY == 0 or distribution.ranks() == 1:
-            stop.agreed, due = distribution.any_rank(stop.received), distribution.any_rank(due)
-        else:
-            due = False
+        ends = self._epoch_ends
+        agree = ends or self._step % AGREE_EVERY == 0 or distribution.ranks() == 1
+        due = agree and distribution.any_rank(time.monotonic() - self._saved_at > SAVE_EVERY)
+        stop.agreed = agree and distribution.any_rank(stop.received)
         if ends or due or stop or self._step % READ_EVERY == 0:
             self._read_losses()
         if ends:
@@ -231,11 +233,9 @@ class Run:
                 "networks": {name: net.state_dict() for name, net in self._networks.items()},
                 "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
                 "random": states, "options": to_plain(self.options), "losses": self._losses.state(),
-                "curves": self._curves, "frames": self._frames, "notice": self._notice, "seconds": self._elapsed()})
+                "curves": self._curves, "frames": self._frames, "notice": self._notice,
+                "seconds": time.monotonic() - self._began})
         self._saved_at, self._saved_step = time.monotonic(), self._step
-
-    def _elapsed(self):
-        return self._seconds + time.monotonic() - self._began
 
     def _finish(self):
         self._read_losses()
@@ -245,6 +245,6 @@ class Run:
             if self._draw and not self._epoch_ends:  # not a frame of the GIF: where a run was cut must not show in it
                 self.save(f"epoch_{self._step // self._batches.per_epoch + 1:04d}", self._draw())
             images.save_run(self._samples, self._frames, self._losses, self._curves, self._title)
-            write_record(self._samples / "run.json", self.folder.name, self.options, self._step, self._elapsed(),
-                         self._losses, self._curves, self._notice)
+            write_record(self._samples / "run.json", self.folder.name, self.options, self._step,
+                         time.monotonic() - self._began, self._losses, self._curves, self._notice)
         self._progress.close()

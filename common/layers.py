@@ -1,0 +1,129 @@
+"""Convolutions and BatchNorm in the form that a CPU runs fastest, for the 4 x 4, stride 2 stages of all models here.
+
+What they equal: `nn.Conv2d`, `nn.ConvTranspose2d` and `nn.BatchNorm2d`, of which they are subclasses with the same
+state dict, up to rounding, in value and in first and second derivatives. When another form is used: on a CPU in bf16
+autocast. Everywhere else (fp32, float64, a GPU) the library's own runs, which is faster there. SWITCHES turns each
+optimisation off, to measure it (misc/benchmark.py does).
+
+Why: a bf16 matrix product on a processor with AMX or AVX-512 BF16 runs at several times the rate of the library's bf16
+convolution backward. So a convolution is written as two pieces, each of which is the other's adjoint, so that autograd
+finds derivatives of any order by itself:
+
+    gather   image (N, 2h, 2w, C) -> its padded 4 x 4 windows at stride 2, (N, h, w, 4, 4, C)      ("im2col")
+    scatter  such windows -> the image in which overlapping windows are summed                     ("col2im")
+
+    convolution             y = gather(x) W      with W the weight as a (16 C, O) matrix
+    transposed convolution  y = scatter(x W)     with W the weight as a (C, 16 O) matrix
+
+In channels_last memory an activation seen as (N H W, C) and a weight seen as such a matrix are views, without a copy.
+On the same view (N H W, C), BatchNorm is a sum over rows."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+SWITCHES = {"matmul_conv": True, "flat_batchnorm": True, "channels_last": True, "fused_step": True}
+
+
+def gather(image):
+    """(N, 2h, 2w, C) -> (N, h, w, 4, 4, C): windows of the image padded by one pixel, from rows 2y - 1 to 2y + 2."""
+    n, height, width, channels = image.shape
+    padded = F.pad(image, (0, 0, 1, 1, 1, 1))
+    by_n, by_row, by_column, by_channel = padded.stride()
+    return padded.as_strided((n, height // 2, width // 2, 4, 4, channels),
+                             (by_n, 2 * by_row, 2 * by_column, by_row, by_column, by_channel)).contiguous()
+
+
+def scatter(windows):
+    """(N, h, w, 4, 4, C) -> (N, 2h, 2w, C), the adjoint of `gather`: each window added where it was taken from.
+
+    A 4 x 4 window is 2 x 2 blocks of 2 x 2 pixels, and so is the padded image: four shifted additions of blocks."""
+    n, h, w, _, _, channels = windows.shape
+    blocks = windows.view(n, h, w, 2, 2, 2, 2, channels)  # (..., block row, pixel row, block column, pixel column, C)
+    padded = windows.new_zeros(n, h + 1, 2, w + 1, 2, channels)
+    for a in (0, 1):
+        for b in (0, 1):
+            padded[:, a:a + h, :, b:b + w] += blocks[:, :, :, a, :, b].transpose(2, 3)
+    return padded.view(n, 2 * h + 2, 2 * w + 2, channels)[:, 1:-1, 1:-1].contiguous()
+
+
+class Gather(torch.autograd.Function):
+    """`gather`, whose derivative is `scatter`."""
+
+    @staticmethod
+    def forward(ctx, image):
+        return gather(image)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return Scatter.apply(gradient.contiguous())
+
+
+class Scatter(torch.autograd.Function):
+    """`scatter`, whose derivative is `gather`."""
+
+    @staticmethod
+    def forward(ctx, windows):
+        return scatter(windows)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return Gather.apply(gradient)
+
+
+def conv(x, weight, bias=None):
+    """`F.conv2d(x, weight, bias, stride=2, padding=1)` for a weight (O, C, 4, 4) and x (N, C, 2h, 2w)."""
+    out, channels = weight.shape[:2]
+    windows = Gather.apply(x.permute(0, 2, 3, 1))
+    n, h, w = windows.shape[:3]
+    rows = F.linear(windows.view(-1, 16 * channels), weight.permute(0, 2, 3, 1).reshape(out, -1), bias)
+    return rows.view(n, h, w, out).permute(0, 3, 1, 2)
+
+
+def conv_transpose(x, weight, bias=None):
+    """`F.conv_transpose2d(x, weight, bias, stride=2, padding=1)` for a weight (C, O, 4, 4) and x (N, C, h, w)."""
+    n, channels, h, w = x.shape
+    out = weight.shape[1]
+    rows = x.permute(0, 2, 3, 1).reshape(-1, channels) @ weight.permute(0, 2, 3, 1).reshape(channels, -1)
+    y = Scatter.apply(rows.view(n, h, w, 4, 4, out)).permute(0, 3, 1, 2)
+    return y if bias is None else y + bias.view(-1, 1, 1)
+
+
+def _fast(layer, x, switch):
+    """Whether a layer takes its CPU form."""
+    stages = not isinstance(layer, nn.modules.conv._ConvNd) or (
+        (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups, layer.padding_mode)
+        == ((4, 4), (2, 2), (1, 1), (1, 1), 1, "zeros") and not any(layer.output_padding))
+    return SWITCHES[switch] and stages and x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+
+
+class Conv2d(nn.Conv2d):
+    """`nn.Conv2d`; as a matrix product on a CPU in bf16."""
+
+    def forward(self, x):
+        if not _fast(self, x, "matmul_conv") or x.shape[2] % 2 or x.shape[3] % 2:
+            return super().forward(x)
+        return conv(x.to(torch.get_autocast_dtype("cpu")), self.weight, self.bias)
+
+
+class ConvTranspose2d(nn.ConvTranspose2d):
+    """`nn.ConvTranspose2d`; as a matrix product on a CPU in bf16."""
+
+    def forward(self, x, output_size=None):
+        if not _fast(self, x, "matmul_conv") or output_size is not None:
+            return super().forward(x, output_size)
+        return conv_transpose(x.to(torch.get_autocast_dtype("cpu")), self.weight, self.bias)
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """`nn.BatchNorm2d`; over rows (N H W, C) on a CPU in bf16."""
+
+    def forward(self, x):
+        plain = self.momentum is None or not self.training or not self.track_running_stats
+        if plain or not _fast(self, x, "flat_batchnorm"):
+            return super().forward(x)
+        n, channels, h, w = x.shape
+        self.num_batches_tracked.add_(1)
+        rows = F.batch_norm(x.permute(0, 2, 3, 1).reshape(-1, channels), self.running_mean, self.running_var,
+                            self.weight, self.bias, True, self.momentum, self.eps)
+        return rows.view(n, h, w, channels).permute(0, 3, 1, 2)

@@ -1,0 +1,342 @@
+"""How fast GAN/train.py trains, against a GAN written the usual way:    python misc/benchmark.py [--quick]
+
+Ours is GAN/train.py itself, as a user gets it: data, losses, logging, checkpoints included. The usual way has the same
+networks, batch and losses, but plain layers in float32, a DataLoader with transforms of each image, fakes drawn twice,
+and `.item()` every update. Both run in this one process, in turns; the ratio of each pair of turns is what counts,
+because other load on the machine then meets both. Writes a table, misc/benchmark_<device>.json and a plot, and ends
+with one line `ratio: X.XX`, the median over the pairs."""
+
+import argparse
+import contextlib
+import datetime
+import io
+import json
+import platform
+import resource
+import runpy
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from common import data, layers  # noqa: E402
+from common.files import replacing  # noqa: E402
+from common.log import device_name  # noqa: E402
+from common.run import Run  # noqa: E402
+
+ABLATION = {  # what is switched off -> the flags or the switch
+    "bf16 (all in float32)": ["--precision", "fp32"],
+    "convolutions as matrix products": "matmul_conv",
+    "BatchNorm on rows": "flat_batchnorm",
+    "fused Adam": "fused_step",
+    "channels_last memory": "channels_last",
+    "CUDA graph": ["--eager"],
+}
+
+
+def synchronize():
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+class Ours:
+    """GAN/train.py, run in this process by `turns`, with a stopwatch between its batches."""
+
+    def __init__(self, batch_size, *flags, dataset="auto"):
+        self.flags = ["--batch-size", str(batch_size), "--dataset", dataset, "--epochs", "1000000", *flags]
+
+    def turns(self, between, updates, warmup, count):
+        """Runs `count` turns of so many updates, and calls between() after each. Returns the seconds of each turn."""
+        seconds, original = [], Run.batches
+
+        def batches(run):
+            began = None
+            for done, batch in enumerate(original(run)):
+                if done == warmup:
+                    synchronize()
+                    began = time.perf_counter()
+                elif done > warmup and (done - warmup) % updates == 0:
+                    synchronize()
+                    seconds.append(time.perf_counter() - began)
+                    between()
+                    if len(seconds) == count:
+                        return
+                    began = time.perf_counter()
+                yield batch
+
+        Run.batches = batches
+        argv, path, sys.modules["model"] = sys.argv, list(sys.path), None
+        try:
+            with tempfile.TemporaryDirectory() as out, contextlib.redirect_stderr(io.StringIO()):
+                sys.argv = [str(ROOT / "GAN" / "train.py"), *self.flags, "--out-dir", out]
+                sys.path.insert(0, str(ROOT / "GAN"))
+                sys.modules.pop("model")
+                runpy.run_path(sys.argv[0], run_name="__main__")
+        finally:
+            Run.batches, sys.argv, sys.path[:] = original, argv, path
+            sys.modules.pop("model", None)
+        return seconds
+
+
+def plain_networks():
+    """The networks of GAN/model.py, of plain layers."""
+    def stage(conv, before, after, activation):
+        return conv(before, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after), activation
+
+    G = nn.Sequential(*stage(nn.ConvTranspose2d, 100, 512, nn.ReLU()), *stage(nn.ConvTranspose2d, 512, 256, nn.ReLU()),
+                      *stage(nn.ConvTranspose2d, 256, 128, nn.ReLU()), *stage(nn.ConvTranspose2d, 128, 64, nn.ReLU()),
+                      nn.ConvTranspose2d(64, 1, 4, 2, 1, bias=False), nn.Sigmoid())
+    D = nn.Sequential(nn.Conv2d(1, 64, 4, 2, 1, bias=False), nn.LeakyReLU(0.2),
+                      *stage(nn.Conv2d, 64, 128, nn.LeakyReLU(0.2)), *stage(nn.Conv2d, 128, 256, nn.LeakyReLU(0.2)),
+                      *stage(nn.Conv2d, 256, 512, nn.LeakyReLU(0.2)), nn.Conv2d(512, 1, 2), nn.Sigmoid())
+    return G, D
+
+
+class Usual:
+    """The same GAN, written the usual way."""
+
+    def __init__(self, batch_size, dataset="auto"):
+        from torchvision import datasets, transforms
+
+        root = data.data_dir()
+        name, _ = data.resolve(dataset, root)
+        transform = transforms.Compose([transforms.Pad(2), transforms.ToTensor()])
+        if name == "mnist":
+            images = datasets.MNIST(root, transform=transform)
+        else:  # images of 28 x 28 as well
+            images = datasets.FakeData(60_000, (1, 28, 28), transform=transforms.Compose([transforms.Grayscale(),
+                                                                                         transform]))
+        self.loader = torch.utils.data.DataLoader(images, batch_size, shuffle=True, drop_last=True)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.G, self.D = (net.to(self.device) for net in plain_networks())
+        self.adam_g, self.adam_d = (torch.optim.Adam(net.parameters(), 2e-4, (0.5, 0.999)) for net in (self.G, self.D))
+        self.batches = iter(())
+
+    def update(self, x):
+        G, D, n = self.G, self.D, len(x)
+        real, fake = torch.ones(n, 1, 1, 1, device=self.device), torch.zeros(n, 1, 1, 1, device=self.device)
+        self.adam_d.zero_grad()
+        z = torch.randn(n, 100, 1, 1, device=self.device)
+        d_loss = F.binary_cross_entropy(D(x), real) + F.binary_cross_entropy(D(G(z).detach()), fake)
+        d_loss.backward()
+        self.adam_d.step()
+        self.adam_g.zero_grad()
+        z = torch.randn(n, 100, 1, 1, device=self.device)
+        g_loss = F.binary_cross_entropy(D(G(z)), real)
+        g_loss.backward()
+        self.adam_g.step()
+        return d_loss.item(), g_loss.item()
+
+    def turn(self, updates):
+        """The seconds that so many updates take."""
+        synchronize()
+        began = time.perf_counter()
+        for _ in range(updates):
+            batch = next(self.batches, None)
+            if batch is None:
+                self.batches = iter(self.loader)
+                batch = next(self.batches)
+            self.update(batch[0].to(self.device))
+        synchronize()
+        return time.perf_counter() - began
+
+
+def gflop_per_image():
+    """Work of one update, fakes drawn once, per image."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    G, D = plain_networks()
+    x, z = torch.rand(2, 1, 32, 32), torch.randn(2, 100, 1, 1)
+    with FlopCounterMode(display=False) as counter:
+        fake = G(z)
+        torch.autograd.grad(D(x).sum() + D(fake.detach()).sum(), list(D.parameters()))
+        torch.autograd.grad(D(fake).sum(), list(G.parameters()))
+    return counter.get_total_flops() / 2 / 1e9
+
+
+def product_rate(device, dtype):
+    """GFLOP/s of the matrix products of these layers' sizes (batch 128), the median of 5 rounds."""
+    sizes = [(8192, 1024, 128), (2048, 2048, 256), (512, 4096, 512)]
+    pairs = [(torch.randn(m, k, device=device, dtype=dtype), torch.randn(k, n, device=device, dtype=dtype))
+             for m, k, n in sizes]
+    rates = []
+    for _ in range(6):
+        synchronize()
+        began = time.perf_counter()
+        for _ in range(100 if device.type == "cuda" else 4):
+            for a, b in pairs:
+                a @ b
+        synchronize()
+        rates.append(sum(2 * m * k * n for m, k, n in sizes) * (100 if device.type == "cuda" else 4)
+                     / (time.perf_counter() - began) / 1e9)
+    return statistics.median(rates[1:])
+
+
+def compare(batch_size, updates, pairs, dataset, flags=()):
+    """Images/s of ours and of the usual way in each of so many pairs of turns."""
+    usual, theirs = Usual(batch_size, dataset), []
+    n = max(1, updates // 3)
+    usual.turn(1)
+    ours = Ours(batch_size, *flags, dataset=dataset).turns(lambda: theirs.append(usual.turn(n)), updates, 3, pairs)
+    return [batch_size * updates / s for s in ours], [batch_size * n / s for s in theirs]
+
+
+def peak_memory():
+    """MB: of the GPU where there is one, else of this process (its resident set)."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e6
+    try:  # getrusage would count what the parent process had
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) / 1000
+    except (OSError, IndexError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+
+
+def child(which, began, dataset):
+    """In a process of its own: seconds from its start to the end of the first update, and its peak memory in MB."""
+    ended = []
+    if which == "ours":
+        Ours(128, dataset=dataset).turns(lambda: ended.append(time.time()), 1, 0, 2)
+    else:
+        usual = Usual(128, dataset)
+        for _ in range(2):
+            usual.turn(1)
+            ended.append(time.time())
+    print(json.dumps({"first_update_s": ended[0] - began, "peak_memory_mb": peak_memory()}))
+
+
+def in_child(which, dataset):
+    command = [sys.executable, __file__, "--child", which, "--began", str(time.time()), "--dataset", dataset]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+
+
+def two_ranks(dataset):
+    """Images/s of one process and of two gloo ranks, from two lengths of a run, so that the start does not count."""
+    rates = {}
+    for ranks in (1, 2):
+        seconds = []
+        for steps in (10, 40):
+            with tempfile.TemporaryDirectory() as out:
+                launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+                flags = ["--dataset", dataset, "--device", "cpu", "--max-steps", str(steps), "--out-dir", out]
+                subprocess.run([sys.executable, *(launch if ranks > 1 else []), str(ROOT / "GAN" / "train.py"), *flags],
+                               capture_output=True, check=True)
+                seconds.append(json.loads((Path(out) / "samples" / "run.json").read_text())["seconds"])
+        rates[ranks] = 30 * 128 / max(1e-9, seconds[1] - seconds[0])
+    return rates
+
+
+def ablation(updates, dataset, device):
+    """Images/s with each optimisation switched off, in rounds with all switched on: {name: [images/s, ...]}."""
+    names = {name: off for name, off in ABLATION.items() if (name == "CUDA graph") <= (device.type == "cuda")}
+    rates = {"all on": [], **{name: [] for name in names}}
+    for _ in range(3):
+        for name in rates:
+            off = names.get(name, [])
+            if isinstance(off, str):
+                layers.SWITCHES[off] = False
+            ours = Ours(128, *(off if isinstance(off, list) else []), dataset=dataset)
+            seconds = ours.turns(lambda: None, updates, 3, 1)
+            rates[name].append(128 * updates / seconds[0])
+            layers.SWITCHES.update(dict.fromkeys(layers.SWITCHES, True))
+    return rates
+
+
+def spread(values):
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def text(values, form=",.0f"):
+    return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
+
+
+def plot(path, sizes, title):
+    """Time of an update over the batch size, both ways."""
+    from common.images import figure, save_figure
+
+    fig, ax = figure()
+    for which, label in (("usual", "the usual way"), ("ours", "GAN/train.py")):
+        ax.plot([row["batch"] for row in sizes], [1000 * row["batch"] / row[which] for row in sizes], "o-", label=label)
+    ax.set(xlabel="images in a batch", ylabel="time of one update (ms)", title=title, xscale="log", yscale="log")
+    ax.set_xticks([row["batch"] for row in sizes], [str(row["batch"]) for row in sizes])
+    ax.minorticks_off()
+    ax.grid(alpha=0.3)
+    ax.legend()
+    save_figure(path, fig)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="under a minute: short turns, no ablation")
+    parser.add_argument("--dataset", default="auto", help="auto, mnist or digits")
+    parser.add_argument("--pairs", type=int, default=5, help="pairs of turns, at least 5")
+    parser.add_argument("--updates", type=int, help="updates of ours in a turn")
+    parser.add_argument("--out-dir", type=Path, default=ROOT / "misc", help="where JSON and plot go")
+    parser.add_argument("--child", choices=["ours", "usual"], help=argparse.SUPPRESS)
+    parser.add_argument("--began", type=float, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        return child(args.child, args.began, args.dataset)
+    if args.pairs < 5:
+        parser.error("--pairs: at least 5")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    updates = args.updates or (6 if args.quick else 30) * (20 if device.type == "cuda" else 1)
+
+    ours, usual = compare(128, updates, args.pairs, args.dataset)
+    ratios = [a / b for a, b in zip(ours, usual, strict=True)]
+    work = gflop_per_image()
+    products = {"bf16": product_rate(device, torch.bfloat16), "fp32": product_rate(device, torch.float32)}
+    starts = {which: in_child(which, args.dataset) for which in ("ours", "usual")}
+    best = max(products.values())
+    print(f"{device_name(device.type)}, {torch.get_num_threads()} threads, torch {torch.__version__}, batch 128; "
+          f"{args.pairs} pairs of turns\n"
+          f"matrix products: bf16 {products['bf16']:,.0f} GFLOP/s, float32 {products['fp32']:,.0f} GFLOP/s; "
+          f"work of an update: {work:.2f} GFLOP an image\n")
+    print(f"{'':14}{'images/s (median, range)':>32}{'GFLOP/s':>10}{'share of products':>19}{'first update':>14}"
+          f"{'peak memory':>13}")
+    for name, rates, key in (("GAN/train.py", ours, "ours"), ("the usual way", usual, "usual")):
+        rate = statistics.median(rates) * work
+        print(f"{name:14}{text(rates):>32}{rate:>10,.0f}{rate / best:>18.0%} {starts[key]['first_update_s']:>12.1f} s"
+              f"{starts[key]['peak_memory_mb']:>10,.0f} MB")
+    result = {
+        "date": datetime.date.today().isoformat(), "device": device_name(device.type), "cores": torch.get_num_threads(),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__}, "command": " ".join(sys.argv),
+        "quick": args.quick, "batch": 128, "images_per_second": {"ours": spread(ours), "usual": spread(usual)},
+        "ratio": {**spread(ratios), "pairs": ratios}, "gflop_per_image": work, "product_gflops": products,
+        "start": starts, "gflops": {"ours": statistics.median(ours) * work, "usual": statistics.median(usual) * work}}
+
+    result["batch_sizes"] = []
+    for batch in (32, 128, 512) if args.quick else (32, 64, 128, 256, 512):
+        a, b = compare(batch, 3 if args.quick else max(6, 1536 // batch), 1 if args.quick else 3, args.dataset)
+        result["batch_sizes"].append({"batch": batch, "ours": statistics.median(a), "usual": statistics.median(b)})
+    print("\nbatch size    ours images/s    the usual way")
+    for row in result["batch_sizes"]:
+        print(f"{row['batch']:>10}{row['ours']:>17,.0f}{row['usual']:>17,.0f}")
+    if not args.quick:
+        rates = ablation(updates // 2, args.dataset, device)
+        print("\nswitched off                          images/s (median, range)    of all on")
+        for name, values in rates.items():
+            share = [value / on for value, on in zip(values, rates["all on"], strict=True)]
+            print(f"{name:34}{text(values):>28}{statistics.median(share):>12.0%}")
+        result["ablation"] = {name: spread(values) for name, values in rates.items()}
+        result["ranks"] = two_ranks(args.dataset)
+        print("\non the CPU: " + ", ".join(f"{ranks} process{'es' * (ranks > 1)} {rate:,.0f} images/s"
+                                           for ranks, rate in result["ranks"].items()))
+    args.out_dir.mkdir(parents=True, exist_ok=True)
+    name = "benchmark_" + ("gpu" if device.type == "cuda" else "cpu") + ("_quick" if args.quick else "")
+    plot(args.out_dir / f"{name}.png", result["batch_sizes"], f"One update of a GAN, {device_name(device.type)}")
+    with replacing(args.out_dir / f"{name}.json") as file:
+        file.write_text(json.dumps(result, indent=2) + "\n")
+    print(f"\nratio: {result['ratio']['median']:.2f}")
+
+
+if __name__ == "__main__":
+    main()
