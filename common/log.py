@@ -169,7 +169,7 @@ def write_record(path, model, options, steps, seconds, losses, curves, notice):
     last = losses.values[-min(100, len(losses.values)):]
     record = {
         "model": model, "dataset": options.dataset, **({"notice": notice} if notice else {}), "seed": options.seed,
-        "steps": steps, "seconds": round(seconds, 1), "command": shlex.join([sys.executable, *sys.argv]),
+        "steps": steps, "seconds": round(seconds, 1), "command": shlex.join(["python", *sys.argv]),
         "device": device_name(options.device), "threads": torch.get_num_threads(), "ranks": distribution.ranks(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__,
                      "torchvision": torchvision.__version__, "numpy": np.__version__},

@@ -13,7 +13,7 @@ from common.files import writable_folder
 from common.log import Losses, NotFinite, Progress, Signals, say, write_record
 from common.options import InputError, parse, parse_resumed, refusing, to_plain
 
-READ_EVERY = 50  # updates between two looks at the losses
+READ_EVERY = 20  # updates between two looks at the losses
 AGREE_EVERY = 10  # updates between two agreements of several ranks on when to save and stop
 SAVE_EVERY = 60  # seconds between two checkpoints
 

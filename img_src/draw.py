@@ -20,6 +20,7 @@ from matplotlib.patches import FancyBboxPatch, Polygon
 from torch import nn
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))  # each model.py imports common
 STYLE = {"svg.fonttype": "path", "svg.hashsalt": "img_src", "font.family": "DejaVu Sans", "mathtext.fontset": "cm"}
 INK, NETWORKS = "#222222", ("#3a6fb0", "#cf6a1f", "#3f8a57", "#8059a0")
 # Widths in px: the outer margin, a stage, a variable, the arrow between two columns. With five stages they sum to 800.
@@ -37,8 +38,8 @@ def shape_text(shape):
 
 def stages(network, *inputs):
     """Runs a network in eval mode. Returns its output and its stages in the order of the run: each convolution or
-    linear layer starts one, which has `layers` (texts: this layer and those after it), `shape` (of its output, without N) and
-    `heads` (how many such layers take the very same input: 2 for a mean and a variance side by side)."""
+    linear layer starts one, which has `layers` (texts: this layer and those after it), `shape` (of its output, without
+    N) and `heads` (how many such layers take the very same input: 2 for a mean and a variance side by side)."""
     found, flatten, source = [], [], None
 
     def ran(layer, args, out):
@@ -56,6 +57,7 @@ def stages(network, *inputs):
             flatten = [text]  # shown with the layer that follows
         elif found and text not in ("AtLeastFloat32", "Identity"):
             found[-1].layers.append(text)
+            found[-1].shape = out.shape[1:]
 
     hooks = [layer.register_forward_hook(ran) for layer in network.modules() if not list(layer.children())]
     with torch.no_grad():
@@ -91,8 +93,9 @@ class Net(Node):
 
 def variable(symbol, tensor=None, note=""):
     """A variable: its symbol, a note, and the shape of its tensor (N, ...) without N."""
-    notes = [note] * bool(note) + ([shape_text(tensor.shape[1:])] if tensor is not None else [])
-    return Node((symbol, 20 if "$" in symbol else 14.5), *((text, 13) for text in notes), width=VARIABLE)
+    notes = [(note, 15 if note[0] == "$" else 13)] if note else []
+    notes += [(shape_text(tensor.shape[1:]), 13)] if tensor is not None else []
+    return Node((symbol, 20 if "$" in symbol else 14.5), *notes, width=VARIABLE)
 
 
 def loss(name, formula):
@@ -114,7 +117,7 @@ class Diagram:
         """Draws items from left to right, joined by arrows. The items of a tuple stand in one column."""
         columns = [item if isinstance(item, tuple) else (item,) for item in items]
         layers = [len(s.layers) for column in columns for net in column if isinstance(net, Net) for s in net.stages]
-        above, below = (88, 86 + 16 * max(layers)) if layers else (32, 32)
+        above, below = (88, 90 + 16 * max(layers)) if layers else (32, 32)
         widths = [column[0].width for column in columns]
         free = self.width - 2 * MARGIN - ARROW * (len(widths) - 1) - sum(width or 0 for width in widths)
         x, cy = MARGIN, self.y + above
@@ -144,7 +147,7 @@ class Diagram:
     def draw_box(self, node):
         self.axes.add_patch(FancyBboxPatch((node.x0, node.y0), node.x1 - node.x0, node.y1 - node.y0, fc=node.face,
                                            ec=node.edge, lw=1.2, boxstyle="round,pad=0,rounding_size=6"))
-        y = node.y0 + 4
+        y = node.y0 + 5
         for text, size in () if isinstance(node, Net) else node.lines:
             y += 1.36 * size
             self.text((node.x0 + node.x1) / 2, y - 0.12 * size, text, size)
@@ -186,7 +189,7 @@ class Diagram:
         self.axes.add_patch(Polygon(corners, fc=colour, ec="none", zorder=3))
 
     def arrow(self, start, end, *via, update=False, label=""):
-        """Draws an arrow in right angles from anchor to anchor: data, or (update) which network's weights a loss updates.
+        """Draws an arrow in right angles from anchor to anchor: data, or (update) whose weights a loss updates.
 
         Args:
             via: where it turns, in the order of the turns: a y after a vertical piece, an x after a horizontal one; by
@@ -212,7 +215,7 @@ class Diagram:
         for x, text, dashed in ((MARGIN, "data", False), (MARGIN + 96, "update by a loss", True)):
             self.line([(x, y - 4), (x + 36, y - 4)], INK, dashed=dashed)
             self.text(x + 43, y, text, 12.5, ha="left")
-        legend = ",   ".join(f"{word}: {text}" for word, text in LEGEND.items() if word in words)
+        legend = "     ".join(f"{word}: {text}" for word, text in LEGEND.items() if word in words)
         self.text(self.width - MARGIN, y, legend, 12.5, ha="right")
         height = y + 22
         self.axes.set(xlim=(0, self.width), ylim=(height, 0))
@@ -262,11 +265,9 @@ DIAGRAMS = {"Classification": classification, "GAN": gan}  # the model's folder:
 
 def draw(name, folder=HERE):
     """Draws the model in the folder `name` as <folder>/<name>.svg; returns that path."""
-    sys.path.insert(0, str(HERE.parent))  # model.py imports common
     spec = importlib.util.spec_from_file_location(f"drawn_{name}", HERE.parent / name / "model.py")
     model = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(model)
-    sys.path.pop(0)
     path = Path(folder) / f"{name}.svg"
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # a user's matplotlibrc changes nothing

@@ -4,8 +4,10 @@ import importlib.util
 import xml.etree.ElementTree as ET
 
 import pytest
+import torch
 from conftest import MODEL_FOLDERS, folder_name
 from running import ROOT
+from torch import nn
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +37,23 @@ def test_shapes_are_read_from_the_networks(draw, tmp_path):
     for shape in ("512×2×2", "256×4×4", "128×8×8", "64×16×16", "1×32×32"):
         assert shape in lines
     assert "ConvT 4×4 /2" in lines and "BN" in lines
+
+
+def test_a_stage_is_a_layer_with_what_follows_it_and_parallel_heads_are_one(draw):
+    class Encoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.features = nn.Sequential(nn.Conv2d(1, 4, 3, 1, 1), nn.MaxPool2d(2), nn.ReLU(), nn.Flatten())
+            self.mean, self.log_var = nn.Linear(64, 20), nn.Linear(64, 20)
+
+        def forward(self, x):
+            h = self.features(x)
+            return self.mean(h), self.log_var(h)
+
+    output, found = draw.stages(Encoder(), torch.zeros(1, 1, 8, 8))
+    assert len(output) == 2
+    assert [(s.layers, tuple(s.shape), s.heads) for s in found] == [
+        (["Conv 3×3", "MaxPool2d", "ReLU"], (4, 4, 4), 1), (["Flatten", "Linear"], (20,), 2)]
 
 
 def test_the_same_bytes_each_time(draw, tmp_path):

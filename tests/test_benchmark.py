@@ -1,0 +1,50 @@
+"""The parts of misc/benchmark.py; what they measure is for the machine to say."""
+
+import importlib.util
+import signal
+
+import pytest
+import torch
+from running import ROOT
+
+from common.run import Run
+from common.updates import bce
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    spec = importlib.util.spec_from_file_location("misc_benchmark", ROOT / "misc" / "benchmark.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_both_sides_train_in_turns(benchmark):
+    batches, handler, argv = Run.batches, signal.getsignal(signal.SIGINT), benchmark.sys.argv
+    ours, usual = benchmark.compare(32, 2, 2, "digits")
+    assert len(ours) == len(usual) == 2 and min(ours + usual) > 0
+    assert Run.batches is batches and signal.getsignal(signal.SIGINT) is handler and benchmark.sys.argv is argv
+
+
+def test_both_sides_have_the_same_networks_and_losses(benchmark):
+    from conftest import load_model
+
+    ours = load_model(ROOT / "GAN").build()
+    G, D = benchmark.plain_networks()
+    G.load_state_dict(ours["G"].state_dict())
+    D.load_state_dict(ours["D"].state_dict())
+    z, x = torch.randn(8, 100), torch.rand(8, 1, 32, 32)
+    torch.testing.assert_close(G(z.view(8, 100, 1, 1)), ours["G"](z))
+    torch.testing.assert_close(-D(x).log().mean(), bce(ours["D"](x), 1), rtol=1e-4, atol=1e-5)
+
+
+def test_work_of_an_update(benchmark):
+    """By hand: a convolution takes 2 C O 16 h w, three times for D's two forwards and backwards, and so on."""
+    stages = [(1, 64, 16), (64, 128, 8), (128, 256, 4), (256, 512, 2)]
+    D = sum(2 * a * b * 16 * s * s for a, b, s in stages) + 2 * 512 * 4
+    first = 2 * 64 * 16 * 16 * 16  # D's update needs no gradient of the image
+    G = sum(2 * a * b * 16 * s * s for a, b, s in [(100, 512, 1), (512, 256, 2), (256, 128, 4), (128, 64, 8), (64, 1, 16)])
+    z = 2 * 100 * 512 * 16  # nor does G's of z
+    # D: forward of x, of fake, their weights and inputs; then forward and inputs for G. G: forward, weights, inputs
+    expected = 2 * (3 * D - first) + 2 * D + 3 * G - z
+    assert benchmark.gflop_per_image() == pytest.approx(expected / 1e9, rel=0.01)
