@@ -43,7 +43,8 @@ def test_work_of_an_update(benchmark):
     stages = [(1, 64, 16), (64, 128, 8), (128, 256, 4), (256, 512, 2)]
     D = sum(2 * a * b * 16 * s * s for a, b, s in stages) + 2 * 512 * 4
     first = 2 * 64 * 16 * 16 * 16  # D's update needs no gradient of the image
-    G = sum(2 * a * b * 16 * s * s for a, b, s in [(100, 512, 1), (512, 256, 2), (256, 128, 4), (128, 64, 8), (64, 1, 16)])
+    stages = [(100, 512, 1), (512, 256, 2), (256, 128, 4), (128, 64, 8), (64, 1, 16)]
+    G = sum(2 * a * b * 16 * s * s for a, b, s in stages)
     z = 2 * 100 * 512 * 16  # nor does G's of z
     # D: forward of x, of fake, their weights and inputs; then forward and inputs for G. G: forward, weights, inputs
     expected = 2 * (3 * D - first) + 2 * D + 3 * G - z
