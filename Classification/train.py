@@ -39,7 +39,7 @@ def main():
     run = Run(Options, __file__)
     opt = run.options
     nets = run.networks(build, classes=len(run.train.classes), **run.image)
-    net, average = nets["net"], nets["net_ema"]
+    net, average, test = nets["net"], nets["net_ema"], run.test
     adam = run.optimizer(Adam, net, lr=opt.lr)
     t = run.tensor("t", 0.0)  # updates so far
 
@@ -56,14 +56,14 @@ def main():
 
     for x, label in run.batches():
         run.log(update(x, label))
-        run.curve("accuracy", lambda: {"train": accuracy(run.train), "test": accuracy(run.test)})
+        run.curve("accuracy", lambda: {"train": accuracy(run.train), "test": accuracy(test)})
 
-    confidence, predicted = predict(average, run.test).max(1)
-    run.save("confusion", confusion_matrix(run.test.labels, predicted, run.test.classes))
-    wrong = (predicted != run.test.labels).nonzero().flatten()
+    confidence, predicted = predict(average, test).max(1)
+    run.save("confusion", confusion_matrix(test.labels, predicted, test.classes))
+    wrong = (predicted != test.labels).nonzero().flatten()
     wrong = wrong[confidence[wrong].argsort(descending=True)][:40]  # the most confident first
-    captions = [f"{run.test.classes[run.test.labels[i]]}, not {run.test.classes[predicted[i]]}" for i in wrong]
-    run.save("wrong", captioned(run.test.images[wrong], captions, "label, not prediction: the most confident errors"))
+    captions = [f"{test.classes[test.labels[i]]}, not {test.classes[predicted[i]]}" for i in wrong]
+    run.save("wrong", captioned(test.images[wrong], captions, "label, not prediction: the most confident errors"))
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ Algorithm 1 of the paper with k = 1, for the value function of its equation 1:
     min_G max_D  E_x[log D(x)] + E_z[log(1 - D(G(z)))]
 
 G ascends log D(G(z)) instead of descending log(1 - D(G(z))), as the paper advises in section 3.
-Departures: the two updates of a step share one z (the paper draws two); images lie in [0, 1] behind a sigmoid (DCGAN:
-tanh); weights start from PyTorch's default (DCGAN: N(0, 0.02), --init dcgan); samples come from a moving average of G
-(--ema 0: from G).
+Departures: the two updates of a step share one z (the paper draws two); z ~ N(0, I) (DCGAN: uniform); images lie in
+[0, 1] behind a sigmoid (DCGAN: tanh); weights start from PyTorch's default (DCGAN: N(0, 0.02), --init dcgan); samples
+come from a moving average of G (--ema 0: from G).
 """
 
 import sys
@@ -47,7 +47,7 @@ def main():
 
     @run.step
     def update(x):
-        fake = G(noise_like(x, opt.latent_dim))
+        fake = G(noise_like(x, opt.latent_dim))  # z ~ N(0, I)
 
         # D ascends log D(x) + log(1 - D(G(z)))
         d_loss = bce(D(x), 1) + bce(D(fake.detach()), 0)

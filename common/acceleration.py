@@ -99,7 +99,6 @@ class Graph:
         kept = [tensor for network in networks for tensor in network.state_dict().values()] + list(tensors)
         kept += [value for optimizer in optimizers for value in _state_tensors(optimizer)]
         before = [tensor.clone() for tensor in kept]
-        fresh = [optimizer for optimizer in optimizers if not optimizer.state]
         random = torch.cuda.get_rng_state(self.device)
         self.inputs = [tensor.clone() for tensor in batch]
         try:
@@ -109,23 +108,29 @@ class Graph:
                 for _ in range(3):
                     self.update(*self.inputs)
             torch.cuda.current_stream(self.device).wait_stream(stream)
-            self._restore(kept, before, fresh, random)
+            self._restore(kept, before, random)
             self.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graph):
+            with torch.cuda.stream(torch.cuda.current_stream(self.device)), torch.cuda.graph(self.graph):
                 self.outputs = self.update(*self.inputs)
         except RuntimeError as error:
             self.graph = False
+            generator = torch.cuda.default_generators[torch.cuda.current_device()]
+            generator.graphsafe_set_state(generator.clone_state())  # the old one still waits for its capture to end
             torch.cuda.synchronize(self.device)
-            print(f"no CUDA graph, updates run eager: {str(error).splitlines()[0]}", file=sys.stderr)
-        self._restore(kept, before, fresh, random)
+            reason = str(error.__context__ or error).splitlines()[0]
+            print(f"no CUDA graph, updates run eager: {reason}", file=sys.stderr)
+        self._restore(kept, before, random)
 
-    def _restore(self, kept, before, fresh, random):
+    def _restore(self, kept, before, random):
+        _, optimizers, _ = self.state()
+        known = {id(tensor) for tensor in kept}
         with torch.no_grad():
             for tensor, value in zip(kept, before, strict=True):
                 tensor.copy_(value)
-            for optimizer in fresh:  # where a first step would have found nothing, it finds zeros
-                for value in _state_tensors(optimizer):
-                    value.zero_()
+            for optimizer in optimizers:  # where a first step would find nothing, it finds zeros: for Adam, RMSprop
+                for value in _state_tensors(optimizer):  # and SGD these are the same
+                    if id(value) not in known:
+                        value.zero_()
         torch.cuda.set_rng_state(random, self.device)
 
 

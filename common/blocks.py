@@ -3,7 +3,7 @@
     down  1 x 32 x 32 -> 64 x 16 x 16 -> 128 x 8 x 8 -> 256 x 4 x 4 -> 512 x 2 x 2 -> out
     up    latent -> 512 x 2 x 2 -> 256 x 4 x 4 -> 128 x 8 x 8 -> 64 x 16 x 16 -> 1 x 32 x 32
 
-Every convolution is 4 x 4 with stride 2 and padding 1, without bias where a normalisation follows in the stack."""
+Every convolution is 4 x 4 with stride 2 and padding 1, without bias; Down's last is 2 x 2, with one."""
 
 import math
 

@@ -29,10 +29,15 @@ def save(path, state):
 
 
 def keep_previous(path):
-    """Gives the checkpoint of an earlier run at `path`, if there is one, the further name `.previous`.
+    """Gives the checkpoint of an earlier run at `path`, if there is one, the further name `.previous`, unless it is of
+    no update yet.
 
     The file stays at `path` until a new one replaces it there, so that at no moment none is to be found."""
-    if path.exists():
+    try:
+        untrained = path.exists() and torch.load(path, mmap=True, weights_only=True)["step"] == 0
+    except Exception:  # not a checkpoint: kept all the same
+        untrained = False
+    if path.exists() and not untrained:
         previous = path.with_name(path.name + ".previous")
         with replacing(previous) as temporary:
             temporary.unlink(missing_ok=True)
@@ -42,8 +47,8 @@ def keep_previous(path):
                 shutil.copy2(path, temporary)
 
 
-def load(path, model):
-    """Reads the checkpoint of a model (tensors on the CPU) and checks its form.
+def load(path, model, ranks=1):
+    """Reads the checkpoint of a model trained by so many ranks (tensors on the CPU) and checks its form.
 
     Raises InputError where there is none, or it is truncated, of another model, or contains anything but plain data."""
     if not path.exists():
@@ -58,12 +63,24 @@ def load(path, model):
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise InputError(f"{path} is not a checkpoint of format {FORMAT}")
     wrong = [key for key, kind in KEYS.items() if not isinstance(state.get(key), kind)]
-    frames_ok = not wrong and all(re.fullmatch(r"(epoch|step)_\d+\.png", str(frame)) for frame in state["frames"])
-    if wrong or not frames_ok or state["step"] < 0:
-        raise InputError(f"{path} is damaged ({', '.join(wrong) or 'frames'} cannot be used)")
+    if not wrong:  # names of files come from it
+        frames_ok = all(re.fullmatch(r"(epoch|step)_\d+\.png", str(frame)) for frame in state["frames"])
+        wrong = ["frames"] * (not frames_ok) + ["curves"] * (not _are_curves(state["curves"]))
+    if wrong or state["step"] < 0:
+        raise InputError(f"{path} is damaged ({', '.join(wrong) or 'step'} cannot be used)")
     if state["model"] != model:
         raise InputError(f"{path} is a checkpoint of {state['model']}, not of {model}")
+    if len(state["random"]) != ranks:
+        raise InputError(f"--resume: the checkpoint is of a run of {len(state['random'])} processes, not of {ranks}")
     return state
+
+
+def _are_curves(curves):
+    """{name of a file: [(epoch, {label: number}), ...], ...}"""
+    return all(re.fullmatch(r"[\w-]+", str(name)) and isinstance(points, list) and points and all(
+        isinstance(point, tuple) and len(point) == 2 and isinstance(point[0], int) and isinstance(point[1], dict)
+        and point[1].keys() == points[0][1].keys() and all(isinstance(value, float) for value in point[1].values())
+        for point in points) for name, points in curves.items())
 
 
 def seed_everything(seed):
@@ -94,18 +111,33 @@ def set_random_state(state, device):
         torch.cuda.set_rng_state(state["cuda"], device)
 
 
+def _state_keys(optimizer):
+    """What an optimizer keeps of a parameter, seen on one of its own kind after a step."""
+    settings = {k: v for k, v in optimizer.defaults.items() if k not in ("fused", "capturable", "foreach")}
+    p = torch.zeros(1, requires_grad=True)
+    p.grad = torch.zeros(1)
+    other = type(optimizer)([p], **settings)
+    other.step()
+    return other.state[p].keys()
+
+
 def load_optimizer(optimizer, saved):
     """Restores an optimizer's state. How it computes (fused, capturable, ...) stays as it was made here.
 
     Raises ValueError, KeyError or TypeError where the state is of other parameters."""
     own = [{k: v for k, v in group.items() if k in ("fused", "capturable", "foreach", "differentiable")}
            for group in optimizer.param_groups]
+    for group, theirs in zip(optimizer.param_groups, saved["param_groups"], strict=True):
+        if group.keys() != theirs.keys() or any(type(group[k]) is not type(theirs[k]) for k in group.keys() - own[0]):
+            raise ValueError("an optimizer of another kind")
+    if any(state.keys() != _state_keys(optimizer) for state in saved["state"].values()):
+        raise ValueError("an optimizer of another kind")
     optimizer.load_state_dict(saved)
     for group, settings in zip(optimizer.param_groups, own, strict=True):
         group.update(settings)
     for p, state in optimizer.state.items():
         for name, value in state.items():
-            if isinstance(value, torch.Tensor) and value.dim() and value.shape != p.shape:
+            if isinstance(value, torch.Tensor) and value.shape != (() if name == "step" else p.shape):
                 raise ValueError(f"{name} has shape {tuple(value.shape)}, its parameter {tuple(p.shape)}")
             if isinstance(value, torch.Tensor) and value.shape == p.shape and value.stride() != p.stride():
                 state[name] = torch.empty_like(p).copy_(value)  # see descend: fused steps go by memory order

@@ -64,10 +64,10 @@ def resolve(name, root):
     "auto" is MNIST, or, where it is neither on disk nor to be had, the digits inside scikit-learn; then the notice
     says so. Raises InputError for an unknown name, or a named data set that is neither on disk nor to be had."""
     if name.startswith("folder:"):
-        folder = Path(name.removeprefix("folder:")).expanduser().resolve()
+        folder = Path(name.removeprefix("folder:"))
         if not folder.is_dir():
             raise InputError(f"--dataset: {folder} is not a folder")
-        return f"folder:{folder}", ""
+        return name, ""
     if name not in NAMES:
         raise InputError(f"--dataset: unknown data set '{name}', choose from {', '.join(NAMES)}, folder:PATH")
     if name != "auto":
@@ -103,6 +103,13 @@ def load(name, root, train=True, image_size=32):
     else:
         images, labels, classes = _read_folder(Path(name.removeprefix("folder:")), train, image_size)
     return Dataset(resize(images, image_size).contiguous(), labels, classes)
+
+
+def hold_out(dataset, n):
+    """All but the last n images, and these. Raises InputError where that leaves none."""
+    if n >= len(dataset):
+        raise InputError(f"--holdout: leaves none of the {len(dataset):,} training images")
+    return dataset[:len(dataset) - n], dataset[len(dataset) - n:]
 
 
 def resize(images, size):

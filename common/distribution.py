@@ -1,20 +1,26 @@
 """Data parallel training, one process a device, as torchrun starts them. With one process all this does nothing."""
 
+import atexit
 import os
 
 import torch
 import torch.distributed as dist
 
+from common.options import InputError
+
 
 def start(device):
-    """Joins the process group that torchrun set up, if any. Returns this process's device.
+    """Joins the process group that torchrun set up, if any. Returns this process's device; InputError without one.
 
     NCCL between GPUs, gloo between CPUs."""
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ and not dist.is_initialized():
         if device.type == "cuda":
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+            if int(os.environ.get("LOCAL_WORLD_SIZE", 1)) > torch.cuda.device_count():
+                raise InputError(f"--device: more ranks than the {torch.cuda.device_count()} GPUs here")
             torch.cuda.set_device(device)
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        atexit.register(stop)
     return device
 
 
@@ -32,7 +38,7 @@ def average_(tensors):
     """Replaces each tensor by its mean over the ranks, in place, with one exchange per dtype."""
     if ranks() == 1:
         return
-    for dtype in {t.dtype for t in tensors}:
+    for dtype in dict.fromkeys(t.dtype for t in tensors):  # in the same order on every rank
         same = [t for t in tensors if t.dtype == dtype]
         flat = torch.cat([t.reshape(-1) for t in same])
         dist.all_reduce(flat)
@@ -60,9 +66,8 @@ def gather(value):
 
 
 def first(work):
-    """Calls work() on rank 0, then on the others: for what must be downloaded or written once. Returns its value.
-
-    Where rank 0 fails, its own error is raised there, and the same kind of error on the others."""
+    """Calls work() on rank 0, for what must be downloaded or decided once, and returns its value (plain data) on every
+    rank, or raises its error on every rank."""
     if ranks() == 1:
         return work()
     error = value = None
@@ -71,11 +76,11 @@ def first(work):
             value = work()
         except Exception as caught:
             error = caught
-    failed = [error]
-    dist.broadcast_object_list(failed, 0)
-    if failed[0] is not None:
-        raise failed[0]
-    return value if rank() == 0 else work()
+    both = [error, value]
+    dist.broadcast_object_list(both, 0)
+    if both[0] is not None:
+        raise both[0]
+    return both[1]
 
 
 def any_rank(flag):

@@ -5,6 +5,9 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
+from common import distribution
 from common.options import InputError
 
 
@@ -20,6 +23,18 @@ def replacing(path):
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def lock(folder, flag):
+    """Takes the lock of a folder, which ends with the process, from rank 0. Raises InputError, naming `flag`, where
+    another run has it: the two would write over each other's files."""
+    held = FileLock(folder / ".lock")
+    try:
+        if distribution.rank() == 0:
+            held.acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"{flag}: another run is writing to {folder.parent}") from None
+    return held
 
 
 def writable_folder(path, flag):

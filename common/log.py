@@ -12,7 +12,7 @@ import torch
 
 from common import distribution
 from common.files import replacing
-from common.options import to_plain
+from common.options import InputError, to_plain
 
 
 def say(line):
@@ -22,7 +22,14 @@ def say(line):
 
 
 class NotFinite(Exception):
-    """A loss became infinite or not a number."""
+    """A loss or a weight became infinite or not a number."""
+
+
+def check_finite(networks):
+    """Raises NotFinite, naming the network of the dict, where a weight is not finite: a loss can hide it."""
+    for name, network in networks.items():
+        if not all(bool(torch.isfinite(p).all()) for p in network.parameters()):
+            raise NotFinite(f"a weight of {name} is not finite")
 
 
 class Losses:
@@ -38,10 +45,12 @@ class Losses:
         return {"names": self.names, "values": torch.from_numpy(self.values.copy())}
 
     def append(self, losses):
-        """Adds the losses of one update: {name: 0-d tensor}, the same names every time."""
+        """Adds the losses of one update: {name: 0-d tensor}, the same names every time, else InputError."""
         if not self.names:
             self.names = list(losses)
             self.values = np.zeros((0, len(self.names)), np.float32)
+        if losses.keys() != set(self.names):
+            raise InputError(f"the losses are {', '.join(losses)}, but were {', '.join(self.names)}")
         self._pending.append(torch.stack([losses[name].detach().float() for name in self.names]))
 
     def read(self):

@@ -72,7 +72,7 @@ class BaseOptions:
     eager: bool = False  # on a GPU: launch an update's kernels one by one, not as one CUDA graph
     max_steps: Count | None = None  # stop after this many updates in all, and finish cleanly
     out_dir: Path | None = None  # where samples/, checkpoints/ and logs/ go; default: the model's folder
-    resume: bool = False  # continue from the checkpoint; options not given are the checkpoint's
+    resume: bool = False  # continue from the checkpoint in --out-dir, with its options
 
 
 def flag_of(field):
@@ -94,6 +94,11 @@ def parse(cls, defaults=None, args=None):
             raise
         raise InputError(_first_message(complaint.getvalue())) from None
     check(options)
+    if options.dataset.startswith("folder:"):
+        try:
+            options.dataset = f"folder:{Path(options.dataset.removeprefix('folder:')).expanduser().resolve()}"
+        except (ValueError, RuntimeError, OSError) as error:
+            raise InputError(f"--dataset: {error}") from None
     return options
 
 
@@ -135,14 +140,20 @@ def parse_resumed(cls, saved, args=None):
     """Parses the command line of a resumed run: flags not given take the value in `saved` (a `to_plain` dict).
 
     Raises InputError, naming the flags, where one is given that differs from the saved run's."""
+    import typeguard
+
     known = {field.name for field in dataclasses.fields(cls)}
     if set(saved) != known:
         odd = ", ".join(sorted(flag_of(str(name)) for name in set(saved) ^ known))
         raise InputError(f"--resume: the checkpoint was written with other options ({odd})")
-    kept = {name: value for name, value in saved.items() if name not in MAY_CHANGE or name == "epochs"}
+    kept = {name: value for name, value in saved.items() if name not in ("max_steps", "out_dir", "resume")}
     try:
+        for name, hint in typing.get_type_hints(cls, include_extras=True).items():
+            if name in kept and name != "data_dir":
+                typeguard.check_type(kept[name], hint)
+        kept["data_dir"] = Path(kept["data_dir"]) if kept["data_dir"] else None
         options = parse(cls, cls(**kept), args)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, typeguard.TypeCheckError) as error:
         raise InputError(f"--resume: the checkpoint's options cannot be used ({error})") from None
     for name in ("dataset", "device", "precision"):  # "auto" means what it was then
         if getattr(options, name) == "auto":

@@ -1,5 +1,6 @@
 """One training run: what every train.py needs and none wants to show. Each duty is a module of its own beside it."""
 
+import os
 import sys
 import time
 from contextlib import contextmanager
@@ -9,8 +10,8 @@ from pathlib import Path
 import torch
 
 from common import acceleration, checkpoint, data, distribution, images
-from common.files import writable_folder
-from common.log import Losses, NotFinite, Progress, Signals, say, write_record
+from common.files import lock, writable_folder
+from common.log import Losses, NotFinite, Progress, Signals, check_finite, say, write_record
 from common.options import InputError, parse, parse_resumed, refusing, to_plain
 
 READ_EVERY = 20  # updates between two looks at the losses
@@ -36,7 +37,7 @@ class Run:
             self._read_options(Options)
             self._read_data()
             self._samples = writable_folder(self._out / "samples", "--out-dir")
-            writable_folder(self._checkpoint.parent, "--out-dir")
+            self._lock = lock(writable_folder(self._checkpoint.parent, "--out-dir"), "--out-dir")
         self._networks, self._fields, self._optimizers, self._tensors, self._draw = {}, {}, [], {}, None
         self._step, self._losses, self._curves, self._frames, self._seconds = 0, Losses(), {}, [], 0.0
         if self._saved:
@@ -47,10 +48,10 @@ class Run:
         checkpoint.seed_everything(self.options.seed)  # for the weights; `batches` seeds what follows
 
     def _read_options(self, Options):
-        opt = parse(Options)
+        opt, ranks = parse(Options), int(os.environ.get("WORLD_SIZE", 1))
         self._out = (opt.out_dir or self.folder).expanduser().resolve()
         self._checkpoint = self._out / "checkpoints" / "checkpoint.pt"
-        self._saved = checkpoint.load(self._checkpoint, self.folder.name) if opt.resume else None
+        self._saved = checkpoint.load(self._checkpoint, self.folder.name, ranks) if opt.resume else None
         if self._saved:
             opt = parse_resumed(Options, self._saved["options"])
         device = acceleration.find_device(opt.device)
@@ -63,12 +64,9 @@ class Run:
         opt.dataset, notice = distribution.first(lambda: data.resolve(opt.dataset, root))
         self._notice = self._saved["notice"] if self._saved else notice
         self._load = lambda train: data.load(opt.dataset, root, train, opt.image_size)
-        dataset = self._load(train=True)
-        if opt.holdout >= len(dataset):
-            raise InputError(f"--holdout: leaves none of the {len(dataset):,} training images")
-        self.train = dataset[:len(dataset) - opt.holdout].to(self._device)
-        self._held_out = dataset[len(dataset) - opt.holdout:]
-        self.image = {"channels": dataset.images.shape[1], "image_size": opt.image_size}
+        train, self._held_out = data.hold_out(self._load(train=True), opt.holdout)
+        self.train = train.to(self._device)
+        self.image = {"channels": train.images.shape[1], "image_size": opt.image_size}
         try:
             self._batches = data.Batches((self.train.images, self.train.labels), batch_size=opt.batch_size,
                                          seed=opt.seed, rank=distribution.rank(), ranks=distribution.ranks())
@@ -91,7 +89,7 @@ class Run:
         with self._refusing():
             try:
                 yield
-            except (RuntimeError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            except Exception as error:  # any, from a damaged file
                 raise InputError(f"{self._checkpoint} does not fit this model ({error})"[:300]) from None
 
     def networks(self, build, **fields):
@@ -139,7 +137,6 @@ class Run:
         return acceleration.accelerate(update, self._device, self.options.precision, self._state if graph else None)
 
     def _state(self):
-        """All that updates change."""
         return self._networks.values(), self._optimizers, self._tensors.values()
 
     def batches(self):
@@ -153,11 +150,12 @@ class Run:
                 self._step += 1
                 yield batch
                 self._between(stop)
-        self._finish()
+            self._finish()
 
     def log(self, losses):
         """Keeps the losses of one update, {name: 0-d tensor}, without waiting for their values."""
-        self._losses.append(losses)
+        with self._refusing():
+            self._losses.append(losses)
         self._progress.advance()
 
     def show(self, draw):
@@ -201,8 +199,6 @@ class Run:
         if not self._saved:
             self._save_checkpoint()
         self._saved_at, self._saved_step, self._saved = time.monotonic(), self._step, None  # frees the loaded tensors
-        if self._step >= self._last:
-            say(f"nothing left to do: {self._step} of {self._last} updates are done (see --epochs, --max-steps)")
 
     def _between(self, stop):
         ends = self._epoch_ends
@@ -220,6 +216,7 @@ class Run:
     def _read_losses(self):
         try:
             self._progress.losses(self._losses.names, self._losses.read())
+            check_finite(self._networks)
         except NotFinite as error:
             self._progress.close()
             say(f"{self.folder.name}: stopped: {error}; the checkpoint of update {self._saved_step} is kept")
@@ -248,3 +245,5 @@ class Run:
             write_record(self._samples / "run.json", self.folder.name, self.options, self._step,
                          time.monotonic() - self._began, self._losses, self._curves, self._notice)
         self._progress.close()
+        self._lock.release()
+        say(f"{self._step:,} of {self._last:,} updates are done, see {self._samples}")

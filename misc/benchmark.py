@@ -50,7 +50,7 @@ def synchronize():
 class Ours:
     """GAN/train.py, run in this process by `turns`, with a stopwatch between its batches."""
 
-    def __init__(self, batch_size, *flags, dataset="auto"):
+    def __init__(self, batch_size, *flags, dataset):
         self.flags = ["--batch-size", str(batch_size), "--dataset", dataset, "--epochs", "1000000", *flags]
 
     def turns(self, between, updates, warmup, count):
@@ -75,11 +75,15 @@ class Ours:
         Run.batches = batches
         argv, path, sys.modules["model"] = sys.argv, list(sys.path), None
         try:
-            with tempfile.TemporaryDirectory() as out, contextlib.redirect_stderr(io.StringIO()):
+            said = io.StringIO()
+            with tempfile.TemporaryDirectory() as out, contextlib.redirect_stderr(said):
                 sys.argv = [str(ROOT / "GAN" / "train.py"), *self.flags, "--out-dir", out]
                 sys.path.insert(0, str(ROOT / "GAN"))
                 sys.modules.pop("model")
                 runpy.run_path(sys.argv[0], run_name="__main__")
+        except SystemExit:
+            print(said.getvalue(), file=sys.stderr)
+            raise
         finally:
             Run.batches, sys.argv, sys.path[:] = original, argv, path
             sys.modules.pop("model", None)
@@ -103,17 +107,18 @@ def plain_networks():
 class Usual:
     """The same GAN, written the usual way."""
 
-    def __init__(self, batch_size, dataset="auto"):
+    def __init__(self, batch_size, dataset):
         from torchvision import datasets, transforms
 
         root = data.data_dir()
-        name, _ = data.resolve(dataset, root)
         transform = transforms.Compose([transforms.Pad(2), transforms.ToTensor()])
-        if name == "mnist":
+        if dataset == "mnist":
             images = datasets.MNIST(root, transform=transform)
-        else:  # images of 28 x 28 as well
-            images = datasets.FakeData(60_000, (1, 28, 28), transform=transforms.Compose([transforms.Grayscale(),
-                                                                                         transform]))
+        else:  # a data set that does the same with other images of 28 x 28
+            images = datasets.MNIST.__new__(datasets.MNIST)
+            digits = data.load(dataset, root)
+            images.data, images.targets = digits.images[:, 0, 2:-2, 2:-2], digits.labels
+            images.transform, images.target_transform = transform, None
         self.loader = torch.utils.data.DataLoader(images, batch_size, shuffle=True, drop_last=True)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.G, self.D = (net.to(self.device) for net in plain_networks())
@@ -287,6 +292,9 @@ def main():
         return child(args.child, args.began, args.dataset)
     if args.pairs < 5:
         parser.error("--pairs: at least 5")
+    args.dataset, notice = data.resolve(args.dataset, data.data_dir())
+    if notice:
+        print(notice)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     updates = args.updates or (6 if args.quick else 30) * (20 if device.type == "cuda" else 1)
 
@@ -308,8 +316,10 @@ def main():
               f"{starts[key]['peak_memory_mb']:>10,.0f} MB")
     result = {
         "date": datetime.date.today().isoformat(), "device": device_name(device.type), "cores": torch.get_num_threads(),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__}, "command": " ".join(sys.argv),
-        "quick": args.quick, "batch": 128, "images_per_second": {"ours": spread(ours), "usual": spread(usual)},
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "command": "python " + " ".join(sys.argv),
+        "quick": args.quick, "dataset": args.dataset, "batch": 128,
+        "images_per_second": {"ours": spread(ours), "usual": spread(usual)},
         "ratio": {**spread(ratios), "pairs": ratios}, "gflop_per_image": work, "product_gflops": products,
         "start": starts, "gflops": {"ours": statistics.median(ours) * work, "usual": statistics.median(usual) * work}}
 

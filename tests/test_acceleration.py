@@ -127,6 +127,7 @@ def test_an_update_that_cannot_be_captured_runs_eager_and_says_so(capsys):
     total = torch.zeros((), device=device)
 
     def update(x):
+        torch.randn(3, device=device)  # random numbers go on working after the failure
         total.add_(float(x.sum()))  # waits for the GPU: not possible in a graph
         return {"total": total}
 

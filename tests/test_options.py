@@ -6,6 +6,7 @@ from typing import Literal
 
 import pytest
 import torch
+from filelock import FileLock
 from running import ROOT, train, train_here
 
 from common.options import BaseOptions, Count, Decay, InputError, Positive, check, parse, parse_resumed, to_plain
@@ -137,6 +138,10 @@ class Evil:
         return open, ("evil-was-here", "w")
 
 
+def edited(optimizer, edit):
+    return {**optimizer, "state": {i: edit(state) for i, state in optimizer["state"].items()}}
+
+
 def damage(path, how):
     """Writes a checkpoint of some harmful kind over the good one at path."""
     state = torch.load(path, weights_only=True)
@@ -164,6 +169,13 @@ def damage(path, how):
             "option of another type": {"options": {**state["options"], "lr": "fast"}},
             "odd option": {"options": {**state["options"], "__class__": 1}},
             "option out of bounds": {"options": {**state["options"], "batch_size": -4}},
+            "curves elsewhere": {"curves": {"../victim": [(1, {"a": 0.5})]}},
+            "odd curves": {"curves": {"c": 5}}, "more ranks": {"random": state["random"] * 2},
+            "option of a wrong number": {"options": {**state["options"], "batch_size": 16.0}},
+            "option of another choice": {"options": {**state["options"], "precision": "foo"}},
+            "scalar moment": {"optimizers": [edited(o, lambda s: {**s, "exp_avg": torch.zeros(())})
+                                             for o in state["optimizers"]]},
+            "no moment": {"optimizers": [edited(o, lambda s: {"step": s["step"]}) for o in state["optimizers"]]},
             "ragged losses": {"losses": {"names": ["D"], "values": torch.zeros(4, 3)}},
         }[how])
         torch.save(state, path)
@@ -173,7 +185,8 @@ def damage(path, how):
     "truncated", "empty", "text", "pickle", "code inside", "list", "no networks", "other model", "other format",
     "other widths", "no such network", "no optimizers", "wrong optimizer", "frames elsewhere", "no tensors",
     "bad random state", "negative step", "option of another type", "odd option", "option out of bounds",
-    "ragged losses",
+    "ragged losses", "curves elsewhere", "odd curves", "more ranks", "option of a wrong number",
+    "option of another choice", "scalar moment", "no moment",
 ])
 def test_a_bad_checkpoint_is_refused_and_left_as_it_is(capsys, tmp_path, monkeypatch, trained, how):
     monkeypatch.chdir(tmp_path)
@@ -188,6 +201,22 @@ def test_a_bad_checkpoint_is_refused_and_left_as_it_is(capsys, tmp_path, monkeyp
         assert not (tmp_path / "evil-was-here").exists()
     finally:
         path.write_bytes(good)
+
+
+def test_two_runs_do_not_write_to_one_folder(capsys, tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    with FileLock(tmp_path / "checkpoints" / ".lock"):
+        line = refused(capsys, *TINY, "--max-steps", 1, "--out-dir", tmp_path)
+    assert f"--out-dir: another run is writing to {tmp_path}" in line
+    assert train_here(GAN, *TINY, "--max-steps", 1, "--out-dir", tmp_path)[0] == 0
+
+
+def test_a_folder_of_images_may_be_named_relative(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = parse(Options, args=["--dataset", "folder:animals"])
+    assert options.dataset == f"folder:{tmp_path / 'animals'}"
+    saved = to_plain(options) | {"device": "cpu", "precision": "fp32"}
+    assert parse_resumed(Options, saved, ["--resume", "--dataset", "folder:animals"]).dataset == options.dataset
 
 
 def test_resuming_with_other_options_is_refused(capsys, trained):

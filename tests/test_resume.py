@@ -12,7 +12,8 @@ import pytest
 import torch
 from running import ROOT, command, train, train_here
 
-from common import checkpoint
+from common import checkpoint, log
+from common.options import InputError
 
 GAN, CLASSIFICATION = ROOT / "GAN", ROOT / "Classification"
 DIGITS = ("--dataset", "digits", "--holdout", 1300, "--batch-size", 64)  # three updates an epoch
@@ -72,7 +73,7 @@ def test_resuming_a_finished_run_says_so_and_changes_nothing(tmp_path, capsys):
     before = pictures(tmp_path), state_of(tmp_path)
     capsys.readouterr()
     assert train_here(GAN, "--resume", "--out-dir", tmp_path)[0] == 0
-    assert "nothing left to do: 3 of 3" in capsys.readouterr().err
+    assert "3 of 3 updates are done" in capsys.readouterr().err
     assert pictures(tmp_path) == before[0]
     assert_same(state_of(tmp_path), before[1])
     assert train_here(GAN, "--resume", "--epochs", 2, "--out-dir", tmp_path)[0] == 0
@@ -132,6 +133,31 @@ def test_random_states_come_back():
     checkpoint.set_random_state(state, device)
     again = torch.rand(3), np.random.rand(3), random.random()
     assert torch.equal(drawn[0], again[0]) and (drawn[1] == again[1]).all() and drawn[2] == again[2]
+
+
+def test_a_weight_that_is_not_finite_stops_the_run_though_the_losses_are():
+    net = torch.nn.Linear(2, 2)
+    log.check_finite({"G": net})
+    with torch.no_grad():
+        net.weight[0, 0] = float("inf")
+    with pytest.raises(log.NotFinite, match="a weight of G"):
+        log.check_finite({"G": net})
+
+
+def test_losses_of_other_names_are_refused():
+    losses = log.Losses(["D"], torch.zeros(3, 1))
+    with pytest.raises(InputError, match="the losses are G, but were D"):
+        losses.append({"G": torch.zeros(())})
+
+
+def test_a_checkpoint_is_due_by_the_clock_too(tmp_path, monkeypatch):
+    from common import run
+
+    steps = []
+    monkeypatch.setattr(run, "SAVE_EVERY", 0)
+    monkeypatch.setattr(run.checkpoint, "save", lambda path, state: steps.append(state["step"]))
+    assert train_here(GAN, *DIGITS, "--max-steps", 4, "--out-dir", tmp_path)[0] == 0
+    assert steps == [0, 1, 2, 3, 4]
 
 
 def wait_for(condition, process, seconds=90):

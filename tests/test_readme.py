@@ -1,0 +1,45 @@
+"""What the README says is there, and its figures are those of the result files."""
+
+import json
+import re
+import statistics
+
+import pytest
+from running import ROOT, TRAINABLE
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_every_link_leads_to_a_file():
+    links = re.findall(r'\]\(([^)#]+)\)|src="([^"]+)"', README)
+    files = [a or b for a, b in links if not (a or b).startswith("http")]
+    assert len(files) > 10
+    assert [file for file in files if not (ROOT / file).exists()] == []
+
+
+@pytest.mark.parametrize("folder", TRAINABLE, ids=lambda folder: folder.name)
+def test_every_flag_in_it_exists(folder):
+    from common.options import BaseOptions, flag_of
+
+    known = {flag_of(field) for field in BaseOptions.__dataclass_fields__}
+    model = {"--ema", "--init", "--latent-dim", "--lr"}
+    assert set(re.findall(r"--[a-z][a-z-]+", README)) <= known | model | {"--help", "--nproc-per-node"}
+
+
+def test_the_figures_of_speed_are_the_benchmarks():
+    result = json.loads((ROOT / "misc" / "benchmark_cpu.json").read_text())
+    best = max(result["product_gflops"].values())
+    for which in ("ours", "usual"):
+        rate, start = result["images_per_second"][which], result["start"][which]
+        assert (f"| {rate['median']:,.0f} ({rate['min']:,.0f} to {rate['max']:,.0f}) "
+                f"| {result['gflops'][which] / best:.0%} | {start['first_update_s']:.1f} s "
+                f"| {start['peak_memory_mb']:,.0f} MB |") in README
+    assert f"ratio of the pairs is {result['ratio']['median']:.2f}" in README
+    assert f"{result['date']}" in README and f"{best:,.0f} GFLOP/s" in README
+    assert f"{result['gflop_per_image']:.2f} GFLOP an image" in README
+    assert f"train {result['ranks']['2']:,.0f} images/s where one\ntrains {result['ranks']['1']:,.0f}" in README
+    for name, values in result["ablation"].items():
+        if name != "all on":
+            share = values["median"] / result["ablation"]["all on"]["median"]
+            assert f"| {name} | {share:.0%} |" in README
+    assert statistics.median(result["ratio"]["pairs"]) == result["ratio"]["median"]
