@@ -94,12 +94,19 @@ def parse(cls, defaults=None, args=None):
             raise
         raise InputError(_first_message(complaint.getvalue())) from None
     check(options)
+    for name in ("data_dir", "out_dir"):
+        setattr(options, name, _absolute(name, getattr(options, name)))
     if options.dataset.startswith("folder:"):
-        try:
-            options.dataset = f"folder:{Path(options.dataset.removeprefix('folder:')).expanduser().resolve()}"
-        except (ValueError, RuntimeError, OSError) as error:
-            raise InputError(f"--dataset: {error}") from None
+        options.dataset = f"folder:{_absolute('dataset', Path(options.dataset.removeprefix('folder:')))}"
     return options
+
+
+def _absolute(name, path):
+    """A path given by the option `name`, or None, in the form that a run resumed elsewhere understands as well."""
+    try:
+        return path and path.expanduser().resolve()
+    except (ValueError, RuntimeError, OSError) as error:
+        raise InputError(f"{flag_of(name)}: {error}") from None
 
 
 def _first_message(boxed):

@@ -49,7 +49,7 @@ class Run:
 
     def _read_options(self, Options):
         opt, ranks = parse(Options), int(os.environ.get("WORLD_SIZE", 1))
-        self._out = (opt.out_dir or self.folder).expanduser().resolve()
+        self._out = opt.out_dir or self.folder
         self._checkpoint = self._out / "checkpoints" / "checkpoint.pt"
         self._saved = checkpoint.load(self._checkpoint, self.folder.name, ranks) if opt.resume else None
         if self._saved:
