@@ -70,7 +70,8 @@ def stages(network, *inputs):
 
 
 class Node:
-    """A box with lines of (text, size). Once its row is drawn it has x0, x1, y0, y1, and cy, the height of its data."""
+    """A box with lines of (text, size). Once its row is drawn it has x0, x1, y0, y1, and cy, the height of its data;
+    `row` holds the upper and lower end of the whole row."""
 
     def __init__(self, *lines, face="#f4f4f4", edge="#777777", width=None):
         self.name, self.lines, self.face, self.edge, self.width = lines[0][0], lines, face, edge, width
@@ -124,7 +125,7 @@ class Diagram:
         for column, width in zip(columns, widths, strict=True):
             for i, node in enumerate(column):
                 node.x0, node.x1 = x, x + (width or free / widths.count(None))
-                node.cy = cy + 80 * (i - (len(column) - 1) / 2)
+                node.row, node.cy = (cy - above, cy + below), cy + 80 * (i - (len(column) - 1) / 2)
                 half = 7 + 0.68 * sum(size for _, size in node.lines)
                 if isinstance(node, Net):
                     node.y0, node.y1 = cy - above, cy + below
@@ -193,12 +194,13 @@ class Diagram:
 
         Args:
             via: where it turns, in the order of the turns: a y after a vertical piece, an x after a horizontal one; by
-                default shortly before its end.
+                default in the gap before its end.
             label: written above the longest horizontal piece."""
         points, vertical = [(start.x, start.y)], start.vertical
         if not via and vertical == end.vertical:
-            before, there = (start.y, end.y) if vertical else (start.x, end.x)
-            via = (there - math.copysign(22 if vertical else ARROW / 2, there - before),)
+            upper, lower = end.node.row
+            beside = upper - 23 if end.y > start.y else lower + 23  # half-way between two rows
+            via = (beside if vertical else end.x - math.copysign(ARROW / 2, end.x - start.x),)
         for value in (*via, end.y if (vertical + len(via)) % 2 else end.x):
             points.append((points[-1][0], value) if vertical else (value, points[-1][1]))
             vertical = not vertical
