@@ -28,7 +28,8 @@ class NotFinite(Exception):
 def check_finite(networks):
     """Raises NotFinite, naming the network of the dict, where a weight is not finite: a loss can hide it."""
     for name, network in networks.items():
-        if not all(bool(torch.isfinite(p).all()) for p in network.parameters()):
+        finite = [torch.isfinite(p).all() for p in network.parameters()]
+        if finite and not torch.stack(finite).all():  # one wait for the device, not one a parameter
             raise NotFinite(f"a weight of {name} is not finite")
 
 

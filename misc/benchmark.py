@@ -73,13 +73,13 @@ class Ours:
                 yield batch
 
         Run.batches = batches
-        argv, path, sys.modules["model"] = sys.argv, list(sys.path), None
+        argv, path = sys.argv, list(sys.path)
         try:
             said = io.StringIO()
             with tempfile.TemporaryDirectory() as out, contextlib.redirect_stderr(said):
                 sys.argv = [str(ROOT / "GAN" / "train.py"), *self.flags, "--out-dir", out]
                 sys.path.insert(0, str(ROOT / "GAN"))
-                sys.modules.pop("model")
+                sys.modules.pop("model", None)
                 runpy.run_path(sys.argv[0], run_name="__main__")
         except SystemExit:
             print(said.getvalue(), file=sys.stderr)

@@ -23,8 +23,12 @@ def folder_name(folder):
 
 def load_model(folder):
     """Loads <folder>/model.py (a path, or a name below the root) under a module name of its own."""
-    file = ROOT / folder / "model.py"
-    name = "model_" + str(file.parent).encode().hex()
+    return load_file(ROOT / folder / "model.py")
+
+
+def load_file(file):
+    """Loads a Python file under a module name of its own."""
+    name = "file_" + str(file).encode().hex()
     spec = importlib.util.spec_from_file_location(name, file)
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

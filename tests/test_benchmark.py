@@ -1,10 +1,10 @@
 """The parts of misc/benchmark.py; what they measure is for the machine to say."""
 
-import importlib.util
 import signal
 
 import pytest
 import torch
+from conftest import load_file, load_model
 from running import ROOT
 
 from common.run import Run
@@ -13,10 +13,7 @@ from common.updates import bce
 
 @pytest.fixture(scope="module")
 def benchmark():
-    spec = importlib.util.spec_from_file_location("misc_benchmark", ROOT / "misc" / "benchmark.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_file(ROOT / "misc" / "benchmark.py")
 
 
 def test_both_sides_train_in_turns(benchmark):
@@ -27,8 +24,6 @@ def test_both_sides_train_in_turns(benchmark):
 
 
 def test_both_sides_have_the_same_networks_and_losses(benchmark):
-    from conftest import load_model
-
     ours = load_model(ROOT / "GAN").build()
     G, D = benchmark.plain_networks()
     G.load_state_dict(ours["G"].state_dict())

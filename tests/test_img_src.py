@@ -1,21 +1,17 @@
 """The structure diagrams say what the models are."""
 
-import importlib.util
 import xml.etree.ElementTree as ET
 
 import pytest
 import torch
-from conftest import MODEL_FOLDERS, folder_name
+from conftest import MODEL_FOLDERS, folder_name, load_file
 from running import ROOT
 from torch import nn
 
 
 @pytest.fixture(scope="module")
 def draw():
-    spec = importlib.util.spec_from_file_location("img_src_draw", ROOT / "img_src" / "draw.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_file(ROOT / "img_src" / "draw.py")
 
 
 def content(path):
