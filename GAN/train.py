@@ -7,8 +7,8 @@ Algorithm 1 of the paper with k = 1, for the value function of its equation 1:
 
 G ascends log D(G(z)) instead of descending log(1 - D(G(z))), as the paper advises in section 3.
 Departures: the two updates of a step share one z (the paper draws two); z ~ N(0, I) (DCGAN: uniform); images lie in
-[0, 1] behind a sigmoid (DCGAN: tanh); weights start from PyTorch's default (DCGAN: N(0, 0.02), --init dcgan); samples
-come from a moving average of G (--ema 0: from G).
+[0, 1] behind a sigmoid (DCGAN: tanh); G's step size is 1e-3 (DCGAN: 2e-4, as D's); weights start from PyTorch's default
+(DCGAN: N(0, 0.02), --init dcgan); samples come from a moving average of G (--ema 0: from G).
 """
 
 import sys
@@ -29,7 +29,8 @@ class Options(BaseOptions):
     """GAN on 32 x 32 images."""
 
     latent_dim: Count = 100  # dimension of z
-    lr: Positive = 2e-4  # Adam's step size, of G and of D
+    lr_g: Positive = 1e-3  # Adam's step size of G
+    lr_d: Positive = 2e-4  # Adam's step size of D
     beta1: Decay = 0.5  # Adam's decay of the gradient's mean
     init: Literal["pytorch", "dcgan"] = "pytorch"  # initial weights: PyTorch's default, or N(0, 0.02)
     ema: Decay = 0.999  # decay of the moving average of G that samples are drawn from; 0: draw them from G itself
@@ -40,8 +41,8 @@ def main():
     opt = run.options
     nets = run.networks(build, latent_dim=opt.latent_dim, init=opt.init, average=opt.ema > 0, **run.image)
     G, D = nets["G"], nets["D"]
-    adam_g = run.optimizer(Adam, G, lr=opt.lr, betas=(opt.beta1, 0.999))
-    adam_d = run.optimizer(Adam, D, lr=opt.lr, betas=(opt.beta1, 0.999))
+    adam_g = run.optimizer(Adam, G, lr=opt.lr_g, betas=(opt.beta1, 0.999))
+    adam_d = run.optimizer(Adam, D, lr=opt.lr_d, betas=(opt.beta1, 0.999))
     t = run.tensor("t", 0.0)  # updates so far
     z_fixed = run.noise(100, opt.latent_dim)
 

@@ -47,12 +47,13 @@ def keep_previous(path):
                 shutil.copy2(path, temporary)
 
 
-def load(path, model, ranks=1):
-    """Reads the checkpoint of a model trained by so many ranks (tensors on the CPU) and checks its form.
+def load(path, model=None, ranks=None):
+    """Reads a checkpoint (tensors on the CPU) and checks its form; where they are given, that it is of this model, and
+    of a run of so many ranks.
 
     Raises InputError where there is none, or it is truncated, of another model, or contains anything but plain data."""
     if not path.exists():
-        raise InputError(f"--resume: there is no checkpoint at {path}")
+        raise InputError(f"there is no checkpoint at {path}")
     try:
         with warnings.catch_warnings(action="ignore"):  # about other kinds of pickle, which are refused below
             state = torch.load(path, map_location="cpu", weights_only=True)
@@ -68,9 +69,9 @@ def load(path, model, ranks=1):
         wrong = ["frames"] * (not frames_ok) + ["curves"] * (not _are_curves(state["curves"]))
     if wrong or state["step"] < 0:
         raise InputError(f"{path} is damaged ({', '.join(wrong) or 'step'} cannot be used)")
-    if state["model"] != model:
+    if model is not None and state["model"] != model:
         raise InputError(f"{path} is a checkpoint of {state['model']}, not of {model}")
-    if len(state["random"]) != ranks:
+    if ranks is not None and len(state["random"]) != ranks:
         raise InputError(f"--resume: the checkpoint is of a run of {len(state['random'])} processes, not of {ranks}")
     return state
 

@@ -172,17 +172,24 @@ def device_name(device):
         return platform.processor() or platform.machine()
 
 
-def write_record(path, model, options, steps, seconds, losses, curves, notice):
-    """Writes run.json: what was trained, how, for how long, on what, and the losses it ended with."""
+def environment(device="cpu"):
+    """What a result was made by and on: the command, the device, the versions."""
     import torchvision
 
+    return {"command": shlex.join(["python", *sys.argv]), "device": device_name(device),
+            "threads": torch.get_num_threads(), "ranks": distribution.ranks(),
+            "versions": {"python": platform.python_version(), "torch": torch.__version__,
+                         "torchvision": torchvision.__version__, "numpy": np.__version__}}
+
+
+def write_record(path, model, options, steps, of, seconds, losses, curves, notice):
+    """Writes run.json: what was trained, how, for how long, on what, and the losses it ended with.
+
+    steps: the updates that are done, `of`: those of the whole run."""
     last = losses.values[-min(100, len(losses.values)):]
     record = {
         "model": model, "dataset": options.dataset, **({"notice": notice} if notice else {}), "seed": options.seed,
-        "steps": steps, "seconds": round(seconds, 1), "command": shlex.join(["python", *sys.argv]),
-        "device": device_name(options.device), "threads": torch.get_num_threads(), "ranks": distribution.ranks(),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__,
-                     "torchvision": torchvision.__version__, "numpy": np.__version__},
+        "steps": steps, "of": of, "seconds": round(seconds, 1), **environment(options.device),
         "options": to_plain(options),
         "final_losses": {name: round(float(value), 6) for name, value in zip(losses.names, last.mean(0), strict=True)}
         if len(last) else {},

@@ -94,17 +94,18 @@ def parse(cls, defaults=None, args=None):
             raise
         raise InputError(_first_message(complaint.getvalue())) from None
     check(options)
-    for name in ("data_dir", "out_dir"):
-        setattr(options, name, _absolute(name, getattr(options, name)))
-    if options.dataset.startswith("folder:"):
+    for name, value in vars(options).items():
+        if isinstance(value, Path):
+            setattr(options, name, _absolute(name, value))
+    if getattr(options, "dataset", "").startswith("folder:"):
         options.dataset = f"folder:{_absolute('dataset', Path(options.dataset.removeprefix('folder:')))}"
     return options
 
 
 def _absolute(name, path):
-    """A path given by the option `name`, or None, in the form that a run resumed elsewhere understands as well."""
+    """A path given by the option `name`, in the form that a run resumed elsewhere understands as well."""
     try:
-        return path and path.expanduser().resolve()
+        return path.expanduser().resolve()
     except (ValueError, RuntimeError, OSError) as error:
         raise InputError(f"{flag_of(name)}: {error}") from None
 

@@ -242,7 +242,7 @@ class Run:
             if self._draw and not self._epoch_ends:  # not a frame of the GIF: where a run was cut must not show in it
                 self.save(f"epoch_{self._step // self._batches.per_epoch + 1:04d}", self._draw())
             images.save_run(self._samples, self._frames, self._losses, self._curves, self._title)
-            write_record(self._samples / "run.json", self.folder.name, self.options, self._step,
+            write_record(self._samples / "run.json", self.folder.name, self.options, self._step, self._last,
                          time.monotonic() - self._began, self._losses, self._curves, self._notice)
         self._progress.close()
         self._lock.release()

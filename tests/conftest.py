@@ -1,6 +1,5 @@
 """What several test files share. The tests need neither data nor network; those of the real MNIST skip without it."""
 
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from common import data  # noqa: E402
+from common.models import load_file  # noqa: E402
 
 MODEL_FOLDERS = sorted(file.parent for pattern in ("*/model.py", "misc/*/model.py") for file in ROOT.glob(pattern))
 
@@ -24,15 +24,6 @@ def folder_name(folder):
 def load_model(folder):
     """Loads <folder>/model.py (a path, or a name below the root) under a module name of its own."""
     return load_file(ROOT / folder / "model.py")
-
-
-def load_file(file):
-    """Loads a Python file under a module name of its own."""
-    name = "file_" + str(file).encode().hex()
-    spec = importlib.util.spec_from_file_location(name, file)
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def mnist_root():

@@ -14,10 +14,15 @@ TRAINABLE = sorted(p.parent for p in [*ROOT.glob("*/train.py"), *ROOT.glob("misc
 
 def train_here(folder, *args):
     """Runs folder/train.py in this process. Returns its exit status (0 where it ran to the end) and its globals."""
+    return run_here(folder / "train.py", *args)
+
+
+def run_here(script, *args):
+    """Runs a script in this process. Returns its exit status (0 where it ran to the end) and its globals."""
     before = sys.argv, list(sys.path), torch.get_rng_state()
     sys.modules.pop("model", None)
-    sys.argv = [str(folder / "train.py"), *map(str, args)]
-    sys.path.insert(0, str(folder))
+    sys.argv = [str(script), *map(str, args)]
+    sys.path.insert(0, str(script.parent))
     try:
         return 0, runpy.run_path(sys.argv[0], run_name="__main__")
     except SystemExit as stop:

@@ -4,9 +4,10 @@ import signal
 
 import pytest
 import torch
-from conftest import load_file, load_model
+from conftest import load_model
 from running import ROOT
 
+from common.models import load_file
 from common.run import Run
 from common.updates import bce
 

@@ -4,9 +4,11 @@ import xml.etree.ElementTree as ET
 
 import pytest
 import torch
-from conftest import MODEL_FOLDERS, folder_name, load_file
+from conftest import MODEL_FOLDERS, folder_name
 from running import ROOT
 from torch import nn
+
+from common.models import load_file
 
 
 @pytest.fixture(scope="module")

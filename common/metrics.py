@@ -1,0 +1,119 @@
+"""What generated images are measured by, with the features and classes of the digit classifier of common/scorer.py.
+
+Features are float32 (N, D), logits (N, 10), images uint8 (N, 1, 32, 32); "fake" is scored against "real".
+Nothing here changes or depends on the global random state."""
+
+import math
+import warnings
+
+import torch
+from torch import nn
+
+from common import scorer
+
+HIGHER_IS_BETTER = {"fid": False, "kid": False, "is": True, "precision": True, "recall": True, "class_kl": False,
+                    "nearest": None, "agreement": True}
+
+
+class Given(nn.Module):
+    """A feature network for torchmetrics that takes features for images: they are computed once, for all metrics."""
+
+    def __init__(self, num_features):
+        super().__init__()
+        self.num_features = num_features
+
+    def forward(self, features):
+        return features
+
+
+def fid(real, fake):
+    """Frechet distance |m - m'|^2 + tr(C + C' - 2 (C C')^(1/2)) of the features' means and covariances, in float64
+    (Heusel et al. 2017, arXiv 1706.08500, equation 6)."""
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    metric = FrechetInceptionDistance(Given(real.shape[1]))
+    metric.update(real.double(), real=True)
+    metric.update(fake.double(), real=False)
+    return metric.compute().item()
+
+
+def kid(real, fake, subsets=100, size=1000):
+    """Unbiased squared maximum mean discrepancy with the kernel (x.y / D + 1)^3, the mean over random subsets
+    (Binkowski et al. 2018, arXiv 1801.01401, section 4)."""
+    from torchmetrics.image.kid import KernelInceptionDistance
+
+    with torch.random.fork_rng(devices=()), warnings.catch_warnings(action="ignore"):
+        torch.manual_seed(0)
+        size = min(size, len(real), len(fake))
+        metric = KernelInceptionDistance(Given(real.shape[1]), subsets=subsets, subset_size=size)
+        metric.update(real.double(), real=True)
+        metric.update(fake.double(), real=False)
+        return metric.compute()[0].item()
+
+
+def inception_score(logits, splits=10):
+    """exp E_x KL(p(y|x) || p(y)), 1 to 10, the mean over random splits (Salimans et al. 2016, arXiv 1606.03498,
+    section 4). It depends on the classifier's calibration: read it beside that of real images."""
+    from torchmetrics.image.inception import InceptionScore
+
+    with torch.random.fork_rng(devices=()), warnings.catch_warnings(action="ignore"):
+        torch.manual_seed(0)
+        metric = InceptionScore(Given(logits.shape[1]), splits=splits)
+        metric.update(logits)
+        return metric.compute()[0].item()
+
+
+def precision_recall(real, fake, k=3):
+    """(precision, recall): the share of fake images that lie within the real ones' manifold, and of real images within
+    the fake ones'; a manifold is the union of balls around each image that reach its k-th nearest other
+    (Kynkaanniemi et al. 2019, arXiv 1904.06991, equations 1 and 2)."""
+    return _share_within(real, fake, k), _share_within(fake, real, k)
+
+
+def _share_within(centres, points, k):
+    radius = torch.cat([torch.cdist(part, centres).kthvalue(k + 1).values for part in centres.split(1000)])  # + itself
+    return sum((torch.cdist(part, centres) <= radius).any(1).sum().item() for part in points.split(1000)) / len(points)
+
+
+def class_histogram(logits):
+    """The share of each class among the predictions, float64 (10,)."""
+    return torch.bincount(logits.argmax(1), minlength=logits.shape[1]).double() / len(logits)
+
+
+def class_kl(logits):
+    """KL divergence, in nats, of the class histogram from the uniform distribution: mode collapse as a number, from 0
+    (all classes alike) to log 10 (one class)."""
+    share = class_histogram(logits)
+    return max(0.0, math.log(len(share)) + torch.special.xlogy(share, share).sum().item())
+
+
+def agreement(logits, labels):
+    """The share of images that are classified as the label that was asked for."""
+    return (logits.argmax(1) == labels).double().mean().item()
+
+
+def nearest(images, others, size=500):
+    """For each image the Euclidean distance of its pixels in [0, 1] to the nearest of the others, and its index:
+    float32 (N,), int64 (N,)."""
+    flat, pool = images.flatten(1).float() / 255, others.flatten(1).float() / 255
+    squares = pool.square().sum(1)
+    index = torch.cat([(squares - 2 * part @ pool.T).argmin(1) for part in flat.split(size)])
+    return (flat - pool[index]).norm(dim=1), index
+
+
+def measure(images, real, train, labels=None):
+    """All metrics of images, as {name: number}: fid, kid, is, precision, recall, class_kl, nearest (the median distance
+    to the nearest training image; far below that of real test images: memorised), agreement where labels are given.
+
+    Args:
+        images: what is scored. real: the images it is held against. train: the images a model could have memorised.
+        labels: int64 (N,), the digits that were asked for.
+    Raises ValueError where there are fewer than 10 images, or they are not of the scorer's form."""
+    if min(len(images), len(real)) < 10:
+        raise ValueError(f"{min(len(images), len(real))} images are too few to be measured")
+    (fake_features, logits), (real_features, _) = scorer.score(images), scorer.score(real)
+    precision, recall = precision_recall(real_features, fake_features)
+    values = {"fid": fid(real_features, fake_features), "kid": kid(real_features, fake_features),
+              "is": inception_score(logits), "precision": precision, "recall": recall, "class_kl": class_kl(logits),
+              "nearest": nearest(images, train)[0].median().item()}
+    return values if labels is None else {**values, "agreement": agreement(logits, labels)}

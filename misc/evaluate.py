@@ -1,0 +1,167 @@
+"""Measures a model or a file of generated images:    python misc/evaluate.py GAN      or  samples.npz
+
+Prints all metrics of common/metrics.py beside those of real test images, and writes them, with four pictures, to
+<Model>/samples/evaluation/ (of a file: beside it). The classifier that scores knows digits, so the model must have been
+trained on them."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from generate import generate, load  # noqa: E402
+
+from common import Count, Whole, acceleration, data, metrics, scorer  # noqa: E402
+from common.files import replacing, writable_folder  # noqa: E402
+from common.images import captioned, embedding, figure, save_figure  # noqa: E402
+from common.log import environment, say  # noqa: E402
+from common.models import find_folder  # noqa: E402
+from common.options import InputError, parse, refusing  # noqa: E402
+
+DIGITS = ("mnist", "usps", "digits")  # data sets that the scoring classifier knows
+TITLES = {"fid": "FID", "kid": "KID", "is": "IS", "precision": "precision", "recall": "recall",
+          "class_kl": "KL of classes", "nearest": "nearest training image", "agreement": "label agreement",
+          "inception_fid": "Inception FID"}
+
+
+@dataclass
+class Options:
+    """Measures a model or a file of generated images."""
+
+    what: tyro.conf.Positional[Path]  # a model's folder, for instance GAN, or a .npz of misc/generate.py
+    n: Count = 10_000  # images drawn from the model
+    checkpoint: Path | None = None  # default: checkpoints/checkpoint.pt in the model's folder
+    seed: Whole = 0  # of the latent vectors
+    inception: bool = False  # also the FID of Inception features, to compare with papers; downloads its weights
+    data_dir: Path | None = None  # where the data sets lie; else $FUN_WITH_MNIST_DATA, else data/ of this repository
+    out_dir: Path | None = None  # where the results go; default: samples/evaluation/ in the model's folder
+
+
+def references(dataset, root, image_size=32):
+    """The training and the test images, uint8, that a model of this data set is held against.
+
+    Raises InputError where the scoring classifier does not know the data set."""
+    if dataset not in DIGITS or image_size != 32:
+        raise InputError(f"the classifier that scores knows digits of 32 x 32 ({', '.join(DIGITS)}), "
+                         f"not {dataset} of {image_size} x {image_size}")
+    return tuple(data.load(dataset, root, train).images for train in (True, False))
+
+
+def floor(train, test, seed=0):
+    """The metrics of the real test images, held against as many training images: what a perfect model would reach."""
+    chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:len(test)]
+    return metrics.measure(test, train[chosen], train)
+
+
+def inception_metric():
+    """The FID of the Inception network's 2,048 features, as in papers; its weights, 90 MB, are downloaded once."""
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    try:
+        return FrechetInceptionDistance(2048)
+    except ModuleNotFoundError as error:
+        raise InputError(f"--inception: {error}") from None
+    except Exception as error:  # the download fails in many ways
+        raise InputError(f"--inception: its weights could not be downloaded ({error})") from None
+
+
+def inception_fid(metric, images, real):
+    """`inception_metric` of images, uint8 (N, 1 or 3, H, W), held against real ones."""
+    for which, of_real in ((real, True), (images, False)):
+        for part in which.split(100):
+            metric.update(part.expand(-1, 3, -1, -1), real=of_real)
+    return metric.compute().item()
+
+
+def table(columns):
+    """Lines of a Markdown table of {column: {metric: number}}."""
+    names = [name for name in TITLES if any(name in values for values in columns.values())]
+    width, widths = max(len(TITLES[name]) for name in names), [max(len(column), 8) for column in columns]
+    heads = [f"{column:>{w}}" for column, w in zip(columns, widths, strict=True)]
+    rules = ["-" * (width + 2), *("-" * (w + 1) + ":" for w in widths)]
+    lines = [f"| {'':{width}} | {' | '.join(heads)} |", f"|{'|'.join(rules)}|"]
+    for name in names:
+        cells = [f"{values[name]:{w}.4g}" if name in values else " " * w
+                 for values, w in zip(columns.values(), widths, strict=True)]
+        lines.append(f"| {TITLES[name]:{width}} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def draw(folder, name, images, labels, train, test):
+    """Draws what the numbers stand for: classes, confidence, embedding, nearest training images."""
+    (features, logits), (real_features, real_logits) = scorer.score(images), scorer.score(test)
+    series = {"real": real_logits, name: logits}
+
+    fig, ax = figure()
+    for i, (label, values) in enumerate(series.items()):
+        share = metrics.class_histogram(values).numpy() * 100
+        ax.bar([digit + 0.4 * i - 0.2 for digit in range(10)], share, 0.4, label=label)
+    ax.set(xlabel="digit, as the classifier reads it", ylabel="share of the images (%)", xticks=range(10),
+           title=f"classes of {len(images):,} images")
+    ax.legend(loc="lower right")
+    save_figure(folder / "classes.png", fig)
+
+    fig, ax = figure()
+    bins = [i / 20 for i in range(21)]
+    for label, values in series.items():
+        confidence = values.softmax(1).amax(1).numpy()
+        ax.hist(confidence, bins, weights=[100 / len(confidence)] * len(confidence), alpha=0.6, label=label)
+    ax.set(xlabel="the classifier's highest probability", ylabel="share of the images (%), logarithmic", yscale="log",
+           title="confidence: what cannot be read lies to the left")
+    ax.legend(loc="upper left")
+    save_figure(folder / "confidence.png", fig)
+
+    save_figure(folder / "embedding.png", embedding(
+        {"real": _of_each_class(real_features, real_logits), name: _of_each_class(features, logits)}))
+
+    distances, index = metrics.nearest(images[:10], train)
+    pairs = torch.stack([images[:10], train[index]], 1).flatten(0, 1)
+    captions = [text for d in distances for text in ("generated", f"nearest: {d:.1f}")]
+    title = "the first ten samples and their nearest training images (distance of the pixels)"
+    save_figure(folder / "nearest.png", captioned(pairs, captions, title, columns=10))
+
+
+def _of_each_class(features, logits, most=100):
+    """Features and classes of the first `most` images of each class."""
+    predicted = logits.argmax(1)
+    chosen = torch.cat([(predicted == c).nonzero().flatten()[:most] for c in range(10)])
+    return features[chosen].numpy(), predicted[chosen].numpy()
+
+
+def main():
+    opt = parse(Options)
+    inception = inception_metric() if opt.inception else None  # its failure is told before the work
+    root = data.data_dir(opt.data_dir)
+    if opt.what.suffix == ".npz":
+        images, labels, options = load(opt.what)
+        name, out = opt.what.stem, opt.what.with_name(opt.what.stem + "-evaluation")
+    else:
+        folder = find_folder(opt.what)
+        device = acceleration.find_device("auto").type
+        images, labels, state = generate(folder, opt.checkpoint or folder / "checkpoints" / "checkpoint.pt", opt.n,
+                                         opt.seed, device=device)
+        options, name, out = state["options"], folder.name, folder / "samples" / "evaluation"
+    train, test = references(options.get("dataset", "mnist"), root, images.shape[-1])
+    out = writable_folder(opt.out_dir or out, "--out-dir")
+    try:
+        columns = {name: metrics.measure(images, test, train, labels), "real test images": floor(train, test)}
+    except ValueError as error:
+        raise InputError(f"{opt.what}: {error}") from None
+    if inception:
+        columns[name]["inception_fid"] = inception_fid(inception, images, test)
+    print(table(columns))
+    draw(out, name, images, labels, train, test)
+    record = {"images": len(images), "scorer": scorer.sha256(scorer.WEIGHTS), "metrics": columns, **environment()}
+    with replacing(out / "metrics.json") as file:
+        file.write_text(json.dumps(record, indent=1) + "\n")
+    say(f"see {out}")
+
+
+if __name__ == "__main__":
+    with refusing("misc/evaluate.py"):
+        main()

@@ -1,0 +1,120 @@
+"""Draws images from a trained model:    python misc/generate.py GAN --n 10000 --out samples.npz
+
+A .npz holds images, uint8 (N, 1, 32, 32); labels, int64 (N,), where the model is conditional; and options, the
+checkpoint's, as JSON. A .png is a grid. No training code runs: the model is its model.py and a checkpoint."""
+
+import json
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import tyro
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from common import Count, Whole, acceleration, checkpoint  # noqa: E402
+from common.files import replacing, writable_folder  # noqa: E402
+from common.images import save_grid  # noqa: E402
+from common.log import say  # noqa: E402
+from common.models import find_folder, load_file, load_networks  # noqa: E402
+from common.options import InputError, parse, refusing  # noqa: E402
+
+
+@dataclass
+class Options:
+    """Draws images from a trained model."""
+
+    model: tyro.conf.Positional[Path]  # the model's folder, for instance GAN
+    out: Path = Path("samples.npz")  # images and labels (.npz), or a grid (.png)
+    n: Count | None = None  # how many images; default: 10,000, and 100 for a grid
+    checkpoint: Path | None = None  # default: checkpoints/checkpoint.pt in the model's folder
+    seed: Whole = 0  # of the latent vectors
+    batch_size: Count = 500  # images drawn at once
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: cuda or mps where there is one
+
+
+def draw(model, nets, n, seed=0, size=500):
+    """n images, uint8 (n, C, H, W), and their labels, int64 (n,), or None where the model is not conditional: then each
+    class comes equally often.
+
+    Args:
+        model: the module of a model.py. nets: what its build returned."""
+    device = next(next(iter(nets.values())).parameters()).device
+    generator = torch.Generator(device).manual_seed(seed)
+    labels = torch.arange(n, device=device) % 10
+    try:
+        model.sample(nets, 2, labels=labels[:2], generator=torch.Generator(device))
+    except ValueError:  # what `sample` raises where it has no use for labels
+        labels = None
+    images = []
+    with tqdm(total=n, unit=" images", disable=None) as bar:
+        for start in range(0, n, size):
+            end = min(start + size, n)
+            part = model.sample(nets, end - start, labels=None if labels is None else labels[start:end],
+                                generator=generator)
+            images.append((part.clamp(0, 1) * 255).round().byte().cpu())
+            bar.update(end - start)
+    return torch.cat(images), None if labels is None else labels.cpu()
+
+
+def generate(folder, path, n=10_000, seed=0, size=500, device="cpu"):
+    """`draw` from the model of a folder and a checkpoint. Returns images, labels or None, and the checkpoint.
+
+    Raises InputError where the two do not make a model that generates."""
+    state, model = checkpoint.load(path), load_file(folder / "model.py")
+    if not hasattr(model, "sample"):
+        raise InputError(f"{folder.name} does not generate: its model.py has no function sample")
+    nets = load_networks(model, state, path)
+    for net in nets.values():
+        acceleration.place(net, torch.device(device))
+    return *draw(model, nets, n, seed, size), state
+
+
+def save(path, images, labels, options):
+    """Writes .npz, see above."""
+    arrays = {"images": images.numpy(), "options": np.array(json.dumps(options))}
+    with replacing(path) as file:
+        np.savez_compressed(file, **arrays, **({} if labels is None else {"labels": labels.numpy()}))
+
+
+def load(path):
+    """What `save` wrote: images, labels or None, options. Raises InputError where the file is not of that form."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            images = torch.from_numpy(arrays["images"])
+            labels = torch.from_numpy(arrays["labels"]) if "labels" in arrays else None
+            options = json.loads(str(arrays["options"])) if "options" in arrays else {}
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} cannot be read as generated images ({error})") from None
+    if images.dtype != torch.uint8 or images.dim() != 4 or not isinstance(options, dict):
+        raise InputError(f"{path}: images must be uint8 (N, C, H, W), not {images.dtype} {tuple(images.shape)}")
+    if labels is not None and (labels.dtype != torch.int64 or labels.shape != images.shape[:1]):
+        raise InputError(f"{path}: labels must be int64 ({len(images)},), not {labels.dtype} {tuple(labels.shape)}")
+    return images, labels, options
+
+
+def main():
+    opt = parse(Options)
+    if opt.out.suffix not in (".npz", ".png"):
+        raise InputError(f"--out: must end in .npz or .png, not {opt.out.name}")
+    folder = find_folder(opt.model)
+    writable_folder(opt.out.parent, "--out")
+    grid = opt.out.suffix == ".png"
+    device = acceleration.find_device(opt.device)
+    images, labels, state = generate(folder, opt.checkpoint or folder / "checkpoints" / "checkpoint.pt",
+                                     opt.n or (100 if grid else 10_000), opt.seed, opt.batch_size, device.type)
+    if grid:
+        save_grid(opt.out, images.float() / 255)
+    else:
+        save(opt.out, images, labels, state["options"])
+    say(f"{len(images):,} images of {state['model']} after {state['step']:,} updates: {opt.out}")
+
+
+if __name__ == "__main__":
+    with refusing("misc/generate.py"):
+        main()

@@ -1,0 +1,53 @@
+"""Draws the first two principal components of all training images, misc/mnist_pca.png:    python misc/pca.py"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from common import data  # noqa: E402
+from common.images import figure, save_figure, scatter_of_digits  # noqa: E402
+from common.log import say  # noqa: E402
+from common.options import parse, refusing  # noqa: E402
+
+
+@dataclass
+class Options:
+    """Draws the first two principal components of all training images."""
+
+    dataset: str = "mnist"  # mnist, fashion-mnist, kmnist, usps, digits, or folder:PATH
+    data_dir: Path | None = None  # where the data sets lie; else $FUN_WITH_MNIST_DATA, else data/ of this repository
+    out: Path = ROOT / "misc" / "mnist_pca.png"
+
+
+def main():
+    from sklearn.decomposition import PCA
+
+    opt = parse(Options)
+    train = data.load(opt.dataset, data.data_dir(opt.data_dir))
+    pixels = train.images.flatten(1).float().numpy() / 255
+    pca = PCA(svd_solver="covariance_eigh").fit(pixels)
+    points, share = pca.transform(pixels)[:, :2], pca.explained_variance_ratio_ * 100
+
+    fig, ax = figure(7.2, 6.4)
+    scatter_of_digits(fig, ax, points, train.labels.numpy(), train.classes)
+    ax.set(xlabel=f"first principal component ({share[0]:.1f}% of the variance)",
+           ylabel=f"second ({share[1]:.1f}%)", title=f"PCA of all {len(train):,} training images of {opt.dataset}")
+    inset = ax.inset_axes([0.7, 0.11, 0.28, 0.22])
+    inset.plot(np.arange(1, 201), np.cumsum(share)[:200], color="black")
+    inset.set(xlabel="components", ylabel="% of variance", ylim=(0, 100))
+    inset.tick_params(labelsize=7)
+    inset.patch.set_alpha(0.8)
+    for label in (inset.xaxis.label, inset.yaxis.label):
+        label.set_size(7)
+    save_figure(opt.out, fig)
+    total = np.cumsum(share)
+    say(f"{opt.out}: 2 components hold {total[1]:.1f}% of the variance, 50 {total[49]:.1f}%, 100 {total[99]:.1f}%")
+
+
+if __name__ == "__main__":
+    with refusing("misc/pca.py"):
+        main()

@@ -1,0 +1,231 @@
+"""Writes the README's result tables and misc/gallery.html from the result.json files:    python misc/tables.py
+
+--check writes nothing and ends with status 2 where one of the two is not current (the tests do that; pictures do not
+count, since whoever trains a model makes new ones)."""
+
+import argparse
+import base64
+import html
+import io
+import json
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from common import scorer  # noqa: E402
+from common.files import replacing  # noqa: E402
+from common.options import InputError, refusing  # noqa: E402
+
+COLUMNS = {"fid": "FID", "kid": "KID", "is": "IS", "precision": "precision", "recall": "recall",
+           "class_kl": "KL of classes", "nearest": "nearest", "agreement": "label agreement"}
+BETTER = {"fid": "lower", "kid": "lower", "is": "higher", "precision": "higher", "recall": "higher",
+          "class_kl": "lower", "agreement": "higher"}
+DIGITS = {"fid": 2, "kid": 2, "is": 2, "precision": 3, "recall": 3, "class_kl": 4, "nearest": 2, "agreement": 4}
+# what papers report on MNIST: recalled, not read again, and with other features, so for orientation only
+REPORTED = {
+    "GAN": "FID about 6.8 ± 0.5 (Lucic et al. 2018; Inception features)",
+}
+
+
+def results():
+    """[(model, variant, entry of result.json)], the baselines last. Raises InputError where a file is damaged or scored
+    by another classifier than the present one."""
+    files = sorted(ROOT.glob("*/samples/result.json"), key=lambda file: (file.parts[-3] == "misc", file))
+    present, rows = scorer.sha256(scorer.WEIGHTS), []
+    for file in files:
+        try:
+            for variant, entry in json.loads(file.read_text()).items():
+                if entry["scorer"] != present:
+                    raise InputError(f"{file}: {variant} was scored by another classifier; score it with misc/seeds.py")
+                rows.append((file.parts[-3], variant, entry))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{file} is damaged ({error})") from None
+    return rows
+
+
+def cell(entry, name):
+    """Mean ± spread of a metric, or nothing."""
+    if name not in entry["metrics"]:
+        return ""
+    value, digits = entry["metrics"][name], DIGITS[name]
+    return f"{value['mean']:.{digits}f}" + (f" ± {value['std']:.{digits}f}" if value["std"] is not None else "")
+
+
+def title(model, variant):
+    if model == "misc":
+        return variant
+    return f"[{model}](#{model.lower()})" + ("" if variant == "default" else f", {variant}")
+
+
+def length(entry):
+    """How long training took, in words."""
+    seconds = sorted(entry["train_seconds"])[len(entry["train_seconds"]) // 2]
+    if "run" not in entry:
+        return ""
+    return f"{entry['run']['steps']:,} updates, {seconds / 60:.0f} min"
+
+
+def result_table(rows):
+    """The Markdown table of all results."""
+    names = [name for name in COLUMNS if any(name in entry["metrics"] for _, _, entry in rows)]
+    lines = [f"| | {' | '.join(COLUMNS[name] for name in names)} | seeds | training |",
+             f"|---|{'---|' * (len(names) + 2)}"]
+    for model, variant, entry in rows:
+        cells = [cell(entry, name) for name in names]
+        lines.append(f"| {title(model, variant)} | {' | '.join(cells)} | {len(entry['seeds'])} | {length(entry)} |")
+    return "\n".join(lines)
+
+
+def seed_table(rows):
+    """The Markdown table of every seed of the models, with the commands and what papers report."""
+    lines = ["| | reported | ours, every seed: FID | IS | recall | command | on |", "|---|---|---|---|---|---|---|"]
+    for model, variant, entry in rows:
+        if model == "misc":
+            continue
+        seeds = [", ".join(f"{value:.{DIGITS[name]}f}" for value in entry["metrics"][name]["seeds"])
+                 for name in ("fid", "is", "recall")]
+        run = entry["run"]
+        where = (f"{run['device']}, {run['threads']} threads, {run['precision']}, torch {run['versions']['torch']}, "
+                 f"{entry['date']}")
+        lines.append(f"| {title(model, variant)} | {REPORTED.get(model, '')} | {' | '.join(seeds)} "
+                     f"| `{entry['command']}` | {where} |")
+    return "\n".join(lines)
+
+
+def fill(text, blocks):
+    """The text with what stands between `<!-- name: begin -->` and `<!-- name: end -->` replaced, for each name.
+
+    Raises InputError where markers are missing."""
+    for name, block in blocks.items():
+        pattern = re.compile(rf"(<!-- {name}: begin[^>]*-->\n).*?(<!-- {name}: end -->)", re.DOTALL)
+        text, found = pattern.subn(lambda match, block=block: f"{match[1]}{block}\n{match[2]}", text)
+        if found != 1:
+            raise InputError(f"README.md: the markers of {name} are there {found} times, not once")
+    return text
+
+
+def picture(file, frames=12):
+    """A picture as data: URI; of a GIF at most so many frames, in greys, so that the page stays small."""
+    from PIL import Image, ImageSequence
+
+    if not file.exists():
+        return ""
+    data = file.read_bytes()
+    if file.suffix == ".gif":
+        with Image.open(file) as gif:
+            grey = [frame.convert("L").quantize(16) for frame in ImageSequence.Iterator(gif)]
+        chosen = [grey[i * (len(grey) - 1) // max(1, frames - 1)] for i in range(min(frames, len(grey)))]
+        buffer = io.BytesIO()
+        durations = [300] * (len(chosen) - 1) + [2500]  # ms
+        chosen[0].save(buffer, "GIF", save_all=True, append_images=chosen[1:], duration=durations, loop=0)
+        data = min(data, buffer.getvalue(), key=len)
+    return f"data:image/{file.suffix[1:]};base64,{base64.b64encode(data).decode()}"
+
+
+STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 1250px; margin: 0 auto; padding: 1rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .35rem .7rem; text-align: right; border-bottom: 1px solid #8886; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: Canvas; }
+th button { font: inherit; font-weight: 600; background: none; border: 0; color: inherit; padding: .3rem 0; }
+th[aria-sort=ascending] button::after { content: " ▲"; } th[aria-sort=descending] button::after { content: " ▼"; }
+section { margin-top: 2.5rem; } .pictures { display: flex; flex-wrap: wrap; gap: 1rem; }
+figure { margin: 0; flex: 1 1 280px; max-width: 480px; } img { max-width: 100%; height: auto; background: #fff; }
+figcaption, .note { font-size: .9rem; opacity: .8; } code { overflow-wrap: anywhere; }
+"""
+SCRIPT = """
+document.querySelectorAll("th button").forEach(button => button.onclick = () => {
+  const th = button.parentNode, i = th.cellIndex, body = th.closest("table").tBodies[0];
+  const up = th.getAttribute("aria-sort") ? th.getAttribute("aria-sort") !== "ascending" : th.dataset.first !== "down";
+  th.parentNode.querySelectorAll("th").forEach(other => other.removeAttribute("aria-sort"));
+  th.setAttribute("aria-sort", up ? "ascending" : "descending");
+  const key = row => row.cells[i].dataset.value ?? "";
+  [...body.rows].sort((a, b) => {
+    if (key(a) === "" || key(b) === "") return (key(a) === "") - (key(b) === "");
+    const order = i ? key(a) - key(b) : key(a).localeCompare(key(b));
+    return up ? order : -order;
+  }).forEach(row => body.append(row));
+});
+"""
+
+
+def gallery(rows):
+    """The page, self-contained: a sortable table of results, and each model's GIF, last grid, curves and numbers."""
+    names = [name for name in COLUMNS if any(name in entry["metrics"] for _, _, entry in rows)]
+    def head(name):
+        first = "down" if BETTER.get(name) == "higher" else "up"
+        return f'<th data-first="{first}"><button>{COLUMNS[name]}</button></th>'
+
+    def data(value, shown):
+        return f'<td data-value="{html.escape(str(value))}">{shown}</td>'
+
+    lines = []
+    for model, variant, entry in rows:
+        plain = variant if model == "misc" else model + ("" if variant == "default" else f", {variant}")
+        link = html.escape(plain) if model == "misc" else f'<a href="#{model}">{html.escape(plain)}</a>'
+        means = [entry["metrics"][name]["mean"] if name in entry["metrics"] else "" for name in names]
+        cells = [data(plain, link), *(data(mean, cell(entry, name)) for mean, name in zip(means, names, strict=True)),
+                 data(len(entry["seeds"]), len(entry["seeds"]))]
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    sections = []
+    for folder in sorted({file.parent for file in ROOT.glob("*/train.py")}):
+        samples = folder / "samples"
+        pictures = {"samples during training": samples / "process.gif", "losses": samples / "losses.png",
+                    "accuracy": samples / "accuracy.png",
+                    "confusion matrix of the test images": samples / "confusion.png"}
+        if (samples / "process.gif").exists():
+            last = max(samples.glob("epoch_*.png"))
+            pictures[f"samples after epoch {int(last.stem[6:])}"] = last
+        figures = "".join(f'<figure><img src="{picture(file)}" alt="{caption}, {folder.name}"><figcaption>{caption}'
+                          "</figcaption></figure>" for caption, file in pictures.items() if file.exists())
+        notes = [f"<p>{html.escape('' if variant == 'default' else variant + ': ')}"
+                 + ", ".join(f"{COLUMNS[name]} {cell(entry, name)}" for name in names if name in entry["metrics"])
+                 + f". {html.escape(length(entry))}. <code>{html.escape(entry['command'])}</code></p>"
+                 for model, variant, entry in rows if model == folder.name]
+        if folder.name in REPORTED:
+            notes.append(f'<p class="note">Reported: {html.escape(REPORTED[folder.name])}</p>')
+        sections.append(f'<section id="{folder.name}"><h2>{folder.name}</h2>{"".join(notes)}'
+                        f'<div class="pictures">{figures}</div></section>')
+    return f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Fun with MNIST</title><style>{STYLE}</style></head><body>
+<h1>Fun with MNIST</h1>
+<p>Every model by one protocol: 10,000 generated images against the 10,000 test images of MNIST, by the features of one
+digit classifier; mean ± standard deviation over seeds. A column's title sorts.</p>
+<div class="wide"><table><thead>
+<tr><th><button>model</button></th>{"".join(map(head, names))}<th><button>seeds</button></th></tr></thead>
+<tbody>
+{chr(10).join(lines)}
+</tbody></table></div>
+{chr(10).join(sections)}
+<script>{SCRIPT}</script></body></html>
+"""
+
+
+def without_pictures(text):
+    return re.sub(r"<figure>.*?</figure>", "", text)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; end with status 2 where it is not current")
+    check, rows = parser.parse_args().check, results()
+    readme, page = ROOT / "README.md", ROOT / "misc" / "gallery.html"
+    texts = {readme: fill(readme.read_text(), {"results": result_table(rows), "seeds": seed_table(rows)}),
+             page: gallery(rows)}
+    stale = [path.name for path, text in texts.items()
+             if not path.exists() or without_pictures(path.read_text()) != without_pictures(text)]
+    if check and stale:
+        raise InputError(f"{', '.join(stale)}: not current; python misc/tables.py writes them")
+    for path, text in {} if check else texts.items():
+        with replacing(path) as file:
+            file.write_text(text)
+
+
+if __name__ == "__main__":
+    with refusing("misc/tables.py"):
+        main()

@@ -1,0 +1,313 @@
+"""The commands of misc/ that draw images, measure them, and write the results."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import load_model, write_idx
+from running import ROOT, run_here, train_here
+
+from common import checkpoint, scorer
+from common.models import find_folder, load_file, load_networks
+from common.options import InputError
+
+MISC, GAN = ROOT / "misc", ROOT / "GAN"
+CONDITIONAL = """
+import torch
+from torch import nn
+
+
+def build(classes=10):
+    return {"G": nn.Linear(1, classes)}
+
+
+def sample(nets, n, labels=None, z=None, generator=None):
+    labels = torch.zeros(n) if labels is None else labels
+    return (labels / 255).view(n, 1, 1, 1).expand(n, 1, 32, 32).float()
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The checkpoint of a GAN of two updates on scikit-learn's digits."""
+    out = tmp_path_factory.mktemp("gan")
+    assert train_here(GAN, "--dataset", "digits", "--max-steps", 2, "--out-dir", out)[0] == 0
+    return out / "checkpoints" / "checkpoint.pt"
+
+
+@pytest.fixture(scope="module")
+def drawn(trained, tmp_path_factory):
+    """300 of its images."""
+    out = tmp_path_factory.mktemp("drawn") / "gan.npz"
+    assert run_here(MISC / "generate.py", "GAN", "--checkpoint", trained, "--n", 300, "--out", out)[0] == 0
+    return out
+
+
+def refused(capsys, script, *args):
+    """The one line with which misc/<script>.py refuses these arguments."""
+    status, _ = run_here(MISC / f"{script}.py", *args)
+    said = capsys.readouterr().err.strip()
+    assert status == 2 and said.startswith(f"misc/{script}.py: error: ") and "\n" not in said, (status, said)
+    return said
+
+
+def test_generated_images_are_those_of_sample(trained, drawn):
+    with np.load(drawn) as arrays:
+        images, options = arrays["images"], json.loads(str(arrays["options"]))
+        assert set(arrays.files) == {"images", "options"}
+    assert images.dtype == np.uint8 and images.shape == (300, 1, 32, 32)
+    assert options["dataset"] == "digits" and options["seed"] == 0
+    model, state = load_model("GAN"), checkpoint.load(trained)
+    nets = load_networks(model, state, trained)
+    expected = model.sample(nets, 300, generator=torch.Generator().manual_seed(0))
+    assert np.abs(images / 255 - expected.numpy()).max() < 0.51 / 255
+
+
+def test_generate_does_not_train_and_repeats_itself(trained, drawn, tmp_path):
+    before = trained.read_bytes()
+    again, other = tmp_path / "again.npz", tmp_path / "other.npz"
+    for out, seed in ((again, 0), (other, 1)):
+        args = ("GAN", "--checkpoint", trained, "--n", 300, "--seed", seed, "--out", out)
+        assert run_here(MISC / "generate.py", *args)[0] == 0
+    with np.load(again) as a, np.load(drawn) as b, np.load(other) as c:
+        assert (a["images"] == b["images"]).all() and (a["images"] != c["images"]).any()
+    assert trained.read_bytes() == before
+
+
+def test_generate_draws_a_grid_from_a_copied_folder(trained, tmp_path):
+    folder = tmp_path / "My-GAN.2"
+    (folder / "checkpoints").mkdir(parents=True)
+    shutil.copy(GAN / "model.py", folder)
+    shutil.copy(trained, folder / "checkpoints")
+    assert run_here(MISC / "generate.py", folder, "--n", 20, "--out", tmp_path / "grid.png")[0] == 0
+    from PIL import Image
+
+    with Image.open(tmp_path / "grid.png") as image:
+        assert image.size == (10 * 34 + 2, 2 * 34 + 2)
+
+
+def test_generate_gives_labels_of_a_conditional_model(trained, tmp_path):
+    (tmp_path / "model.py").write_text(CONDITIONAL)
+    model, state = load_file(tmp_path / "model.py"), checkpoint.load(trained)
+    state |= {"fields": {"classes": 10}, "networks": {"G": model.build()["G"].state_dict()}}
+    checkpoint.save(tmp_path / "checkpoints" / "checkpoint.pt", state)
+    out = tmp_path / "drawn.npz"
+    assert run_here(MISC / "generate.py", tmp_path, "--n", 25, "--batch-size", 10, "--out", out)[0] == 0
+    with np.load(out) as arrays:
+        assert arrays["labels"].tolist() == [i % 10 for i in range(25)]
+        assert (arrays["images"][:, 0, 0, 0] == arrays["labels"]).all()
+
+
+def test_generate_refuses_in_one_line(capsys, trained, tmp_path):
+    assert "--out" in refused(capsys, "generate", "GAN", "--out", tmp_path / "x.jpg")
+    assert "no-such is not a model" in refused(capsys, "generate", "no-such", "--out", tmp_path / "x.npz")
+    assert "does not generate" in refused(capsys, "generate", "Classification", "--checkpoint", trained,
+                                          "--out", tmp_path / "x.npz")
+    assert "there is no checkpoint" in refused(capsys, "generate", "GAN", "--checkpoint", tmp_path / "x.pt")
+    assert "--n" in refused(capsys, "generate", "GAN", "--n", 0)
+    damaged = tmp_path / "damaged.pt"
+    damaged.write_bytes(trained.read_bytes()[:2000])
+    assert "damaged" in refused(capsys, "generate", "GAN", "--checkpoint", damaged, "--out", tmp_path / "x.npz")
+    assert not (tmp_path / "x.npz").exists()
+
+
+@pytest.mark.parametrize("change", [
+    {"fields": {"latent_dim": 10**9}}, {"fields": {"other": 1}}, {"fields": {"latent_dim": 7}},
+    {"networks": {}}, {"networks": {"G": 3, "D": 3, "G_ema": 3}}])
+def test_a_checkpoint_that_does_not_fit_is_refused(trained, change):
+    """Without taking the memory that it asks for."""
+    state = {**checkpoint.load(trained), **change}
+    with pytest.raises(InputError, match="does not fit"):
+        load_networks(load_model("GAN"), state, trained)
+
+
+def test_find_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_folder("GAN") == find_folder(GAN) == find_folder(tmp_path / "GAN") == GAN
+    (tmp_path / "GAN").mkdir()
+    shutil.copy(GAN / "model.py", tmp_path / "GAN")
+    assert find_folder("GAN") == tmp_path / "GAN"
+
+
+def test_evaluate_a_file(drawn, capsys, tmp_path):
+    assert run_here(MISC / "evaluate.py", drawn, "--out-dir", tmp_path)[0] == 0
+    said = capsys.readouterr().out
+    record = json.loads((tmp_path / "metrics.json").read_text())
+    ours, real = record["metrics"]["gan"], record["metrics"]["real test images"]
+    assert ours["fid"] > 20 * real["fid"] and ours["is"] < real["is"] and ours["recall"] < real["recall"]
+    assert record["scorer"] == scorer.sha256(scorer.WEIGHTS) and record["images"] == 300
+    assert f"{ours['fid']:.4g}" in said and f"{real['fid']:.4g}" in said
+    lines = said.strip().splitlines()
+    assert len(lines) == 2 + len(ours) and len(set(map(len, lines))) == 1
+    for name in ("classes", "confidence", "embedding", "nearest"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 5000
+
+
+def test_evaluate_a_model(trained, tmp_path):
+    args = ("GAN", "--checkpoint", trained, "--n", 50, "--out-dir", tmp_path)
+    assert run_here(MISC / "evaluate.py", *args)[0] == 0
+    assert json.loads((tmp_path / "metrics.json").read_text())["images"] == 50
+
+
+def write_npz(path, **arrays):
+    np.savez(path, **arrays)
+    return path
+
+
+def test_evaluate_refuses_in_one_line(capsys, drawn, tmp_path):
+    images = np.zeros((20, 1, 32, 32), np.uint8)
+    assert "cannot be read" in refused(capsys, "evaluate", tmp_path / "none.npz")
+    (tmp_path / "x.npz").write_bytes(drawn.read_bytes()[:500])
+    assert "cannot be read" in refused(capsys, "evaluate", tmp_path / "x.npz")
+    pickled = write_npz(tmp_path / "x.npz", images=np.array([{}], object))
+    assert "cannot be read" in refused(capsys, "evaluate", pickled)
+    assert "must be uint8" in refused(capsys, "evaluate", write_npz(tmp_path / "x.npz", images=images / 1.0))
+    labels = np.zeros(3, np.int64)
+    assert "labels must be" in refused(capsys, "evaluate", write_npz(tmp_path / "x.npz", images=images, labels=labels))
+    fashion = json.dumps({"dataset": "fashion-mnist"})
+    assert "knows digits" in refused(capsys, "evaluate", write_npz(tmp_path / "x.npz", images=images, options=fashion))
+    digits = json.dumps({"dataset": "digits"})
+    few = write_npz(tmp_path / "x.npz", images=images[:3], options=digits)
+    assert "too few" in refused(capsys, "evaluate", few, "--out-dir", tmp_path / "out")
+
+
+def test_inception_without_weights_is_refused_in_one_line(capsys, drawn, tmp_path, monkeypatch):
+    """The library that has them is missing, or its download fails."""
+    import torchmetrics.image.fid
+
+    class Fails:
+        def __init__(self, *args, **kwargs):
+            raise ConnectionError("no network")
+
+    monkeypatch.setattr(torchmetrics.image.fid, "_TORCH_FIDELITY_AVAILABLE", True)
+    monkeypatch.setattr(torchmetrics.image.fid, "NoTrainInceptionV3", Fails)
+    assert "no network" in refused(capsys, "evaluate", drawn, "--inception", "--out-dir", tmp_path)
+    monkeypatch.setattr(torchmetrics.image.fid, "_TORCH_FIDELITY_AVAILABLE", False)
+    assert "--inception" in refused(capsys, "evaluate", drawn, "--inception", "--out-dir", tmp_path)
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A repository of the GAN alone, to be written to."""
+    root = tmp_path / "repository"
+    for name in ("common", "misc", "GAN"):
+        shutil.copytree(ROOT / name, root / name,
+                        ignore=shutil.ignore_patterns("__pycache__", "checkpoints", "samples", "logs"))
+    return root
+
+
+SEEDS = ("misc/seeds.py", "GAN", "--n", "100")
+SHORT = ("--", "--dataset", "digits", "--batch-size", "256")
+
+
+def seeds(root, *args):
+    return subprocess.run([sys.executable, *SEEDS, *args], cwd=root, capture_output=True, text=True, timeout=300)
+
+
+def test_seeds(repository):
+    done = seeds(repository, "--seeds", "0", "1", *SHORT, "--max-steps", "2")
+    assert done.returncode == 0, done.stderr
+    file = repository / "GAN" / "samples" / "result.json"
+    entry = json.loads(file.read_text())["default"]
+    assert entry["seeds"] == [0, 1] and entry["images"] == 100 and entry["run"]["steps"] == 2
+    for name in ("fid", "kid", "is", "precision", "recall", "class_kl"):
+        value = entry["metrics"][name]
+        assert value["mean"] == pytest.approx(np.mean(value["seeds"])) and len(value["seeds"]) == 2
+        assert value["std"] == pytest.approx(np.std(value["seeds"], ddof=1))
+    assert entry["metrics"]["fid"]["seeds"][0] != entry["metrics"]["fid"]["seeds"][1]
+    assert entry["command"] == f"python {' '.join(SEEDS)} --seeds 0 1 {' '.join(SHORT)} --max-steps 2"
+    assert entry["device"] and entry["versions"]["torch"] == torch.__version__ and len(entry["train_seconds"]) == 2
+    assert not (repository / "GAN" / "samples" / "process.gif").exists()  # the model's own pictures are left alone
+
+    # what is done is not redone, another variant stays beside it, other options are not mixed in
+    work = repository / "GAN" / "checkpoints" / "seeds" / "default"
+    kept = {path: path.stat().st_mtime_ns for path in work.rglob("*.pt")}
+    assert seeds(repository, "--seeds", "0", *SHORT, "--max-steps", "2").returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in work.rglob("*.pt")} == kept
+    assert json.loads(file.read_text())["default"]["seeds"] == [0]
+    done = seeds(repository, "--seeds", "0", *SHORT, "--max-steps", "3")
+    assert done.returncode == 2 and "other options" in done.stderr
+    done = seeds(repository, "--seeds", "0", "--variant", "short", *SHORT, "--max-steps", "1")
+    assert done.returncode == 0 and set(json.loads(file.read_text())) == {"default", "short"}
+
+    file.write_text("[")
+    done = seeds(repository, "--seeds", "0", *SHORT)
+    assert done.returncode == 2 and "damaged" in done.stderr and file.read_text() == "["
+
+
+def test_seeds_go_on_after_an_interruption(repository):
+    """A training that ended early (as after SIGINT) is continued, not measured and not begun again."""
+    work = repository / "GAN" / "checkpoints" / "seeds" / "default" / "0"
+    begun = [sys.executable, "GAN/train.py", "--seed", "0", *SHORT[1:], "--max-steps", "2", "--out-dir", work]
+    done = subprocess.run(begun, cwd=repository, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    done = seeds(repository, "--seeds", "0", *SHORT, "--max-steps", "4")
+    assert done.returncode == 0, done.stderr
+    state = checkpoint.load(work / "checkpoints" / "checkpoint.pt")
+    assert state["step"] == 4 and len(state["losses"]["values"]) == 4
+    assert json.loads((work / "samples" / "run.json").read_text())["steps"] == 4
+
+
+def test_seeds_hand_on_what_train_refuses(repository):
+    done = seeds(repository, "--seeds", "0", "--", "--lr-g", "-1")
+    assert done.returncode == 2 and "--lr-g" in done.stderr and "Traceback" not in done.stderr
+    assert not (repository / "GAN" / "samples" / "result.json").exists()
+
+
+def test_baselines(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(MISC))
+    baselines = load_file(MISC / "baselines.py")
+    images = torch.randint(0, 256, (300, 1, 32, 32), generator=torch.Generator().manual_seed(0)).byte()
+    images[:, :, :16] = 0
+    for name, make in baselines.BASELINES.items():
+        if make is not None:
+            drawn = make(images, 200, 0)
+            assert drawn.shape == (200, 1, 32, 32) and drawn.dtype == torch.uint8, name
+            assert torch.equal(make(images, 200, 0), drawn) and not torch.equal(make(images, 200, 1), drawn), name
+    drawn = baselines.gaussian_in_pca_space(images, 2000, 100, 0).float()
+    assert drawn[:, :, :16].max() == 0  # where all images agree, so do these
+    assert (drawn.mean(0) - images.float().mean(0)).abs().max() < 15
+
+
+def test_tables_are_current():
+    """The README's tables and the gallery's numbers are those of the result.json files."""
+    done = subprocess.run([sys.executable, MISC / "tables.py", "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_tables_of_other_results_are_not_current(tmp_path):
+    root = tmp_path / "repository"
+    shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns(".git", "__pycache__", "checkpoints", "logs", "data"))
+    file = root / "misc" / "samples" / "result.json"
+    content = json.loads(file.read_text())
+    content["untrained GAN"]["metrics"]["fid"]["mean"] += 1
+    file.write_text(json.dumps(content))
+
+    def tables(*args):
+        return subprocess.run([sys.executable, root / "misc" / "tables.py", *args], capture_output=True, text=True)
+
+    done = tables("--check")
+    assert done.returncode == 2 and "README.md, gallery.html: not current" in done.stderr
+    assert tables().returncode == 0 and tables("--check").returncode == 0
+    assert f"{content['untrained GAN']['metrics']['fid']['mean']:.2f}" in (root / "README.md").read_text()
+
+    content["untrained GAN"]["scorer"] = "0" * 64
+    file.write_text(json.dumps(content))
+    done = tables()
+    assert done.returncode == 2 and "another classifier" in done.stderr
+
+
+@pytest.mark.parametrize("script", ["pca", "tsne"])
+def test_scatter_plots(script, tmp_path):
+    out = tmp_path / "plot.png"
+    if script == "pca":
+        write_idx(tmp_path, train=1100)  # more images than pixels
+        args = ("--data-dir", tmp_path)
+    else:
+        args = ("--dataset", "digits", "--n", 200)
+    assert run_here(MISC / f"{script}.py", *args, "--out", out)[0] == 0
+    assert out.stat().st_size > 10_000
