@@ -6,6 +6,7 @@
 Every convolution is 4 x 4 with stride 2 and padding 1, without bias; Down's last is 2 x 2, with one."""
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -35,6 +36,17 @@ class AtLeastFloat32(nn.Module):
 
     def forward(self, x):
         return at_least_float32(x)
+
+
+class MLP(nn.Sequential):
+    """Vectors (N, widths[0]) -> (N, widths[-1]), float32, by fully connected layers with ReLU between them.
+
+    Args:
+        activation: applied last, in float32; default none."""
+
+    def __init__(self, *widths, activation=None):
+        layers = [layer for before, after in pairwise(widths) for layer in (nn.Linear(before, after), nn.ReLU())]
+        super().__init__(*layers[:-1], AtLeastFloat32(), *([activation] if activation else []))
 
 
 class Down(nn.Sequential):

@@ -1,6 +1,9 @@
 """Pictures: grids of images, animated GIFs, curves. Everything is written whole or not at all."""
 
+import math
+
 import numpy as np
+import torch
 
 from common.files import replacing
 
@@ -15,10 +18,12 @@ def frame_name(step, per_epoch):
     return f"step_{step:06d}" if step in EARLY and step < per_epoch else None
 
 
-def to_grid(images, columns=10):
-    """Images (N, C, H, W) in [0, 1] (clamped, never stretched) -> one uint8 array (height, width, 3), row by row."""
+def to_grid(images):
+    """Images (N, C, H, W) in [0, 1] (clamped, never stretched) -> one uint8 array (height, width, 3), row by row: ten a
+    row, or a square where they are more than a hundred."""
     from torchvision.utils import make_grid
 
+    columns = max(10, math.isqrt(len(images)))
     grid = make_grid(images.detach().float().clamp(0, 1).cpu(), columns, pad_value=0.25)
     return (grid * 255).round().byte().permute(1, 2, 0).numpy()
 
@@ -59,6 +64,11 @@ def save_figure(path, fig):
     """Writes a matplotlib figure as PNG."""
     with replacing(path) as file:
         fig.savefig(file, dpi=100, metadata={"Software": None})
+
+
+def save(path, picture):
+    """Writes images (N, C, H, W) in [0, 1] as a grid, or a matplotlib figure, as PNG."""
+    (save_figure if hasattr(picture, "savefig") else save_grid)(path, picture)
 
 
 def save_run(folder, frames, losses, curves, title):
@@ -134,6 +144,20 @@ def scatter_of_digits(fig, ax, points, labels, classes):
     bar = fig.colorbar(drawn, ticks=range(len(classes)))
     bar.set_ticklabels(classes)
     bar.solids.set_alpha(1)
+
+
+def unit_square(n):
+    """n x n points (n * n, 2) in (0, 1), row by row of a grid: the first dimension rightwards, the second upwards."""
+    u = (torch.arange(n) + 0.5) / n
+    return torch.cartesian_prod(u.flip(0), u).flip(1)
+
+
+def scatter(points, labels, classes, title):
+    """Figure of two-dimensional codes (N, 2), coloured by their labels (N,)."""
+    fig, ax = figure(6.4, 5.6)
+    scatter_of_digits(fig, ax, points.cpu().numpy(), labels.cpu().numpy(), classes)
+    ax.set(xlabel="first dimension of the code", ylabel="second", title=title)
+    return fig
 
 
 def embedding(groups):

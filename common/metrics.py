@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from common import scorer
+from common.options import InputError
 
 HIGHER_IS_BETTER = {"fid": False, "kid": False, "is": True, "precision": True, "recall": True, "class_kl": False,
                     "nearest": None, "agreement": True}
@@ -101,6 +102,16 @@ def nearest(images, others, size=500):
     return (flat - pool[index]).norm(dim=1), index
 
 
+def pca_error(train, test, components):
+    """What PCA with so many components, fitted to the training images, leaves of a test image: the mean squared length
+    of the difference, pixels in [0, 1]. train, test: uint8 (N, C, H, W). The least error of any linear autoencoder."""
+    from sklearn.decomposition import PCA
+
+    train, test = (images.cpu().flatten(1).float().numpy() / 255 for images in (train, test))
+    pca = PCA(min(components, *train.shape), random_state=0).fit(train)
+    return float(((pca.inverse_transform(pca.transform(test)) - test) ** 2).sum(1).mean())
+
+
 def measure(images, real, train, labels=None):
     """All metrics of images, as {name: number}: fid, kid, is, precision, recall, class_kl, nearest (the median distance
     to the nearest training image; far below that of real test images: memorised), agreement where labels are given.
@@ -108,9 +119,9 @@ def measure(images, real, train, labels=None):
     Args:
         images: what is scored. real: the images it is held against. train: the images a model could have memorised.
         labels: int64 (N,), the digits that were asked for.
-    Raises ValueError where there are fewer than 10 images, or they are not of the scorer's form."""
+    Raises InputError where there are fewer than 10 images, or they are not of the scorer's form."""
     if min(len(images), len(real)) < 10:
-        raise ValueError(f"{min(len(images), len(real))} images are too few to be measured")
+        raise InputError(f"{min(len(images), len(real))} images are too few to be measured")
     (fake_features, logits), (real_features, _) = scorer.score(images), scorer.score(real)
     precision, recall = precision_recall(real_features, fake_features)
     values = {"fid": fid(real_features, fake_features), "kid": kid(real_features, fake_features),
