@@ -61,6 +61,11 @@ def save_figure(path, fig):
         fig.savefig(file, dpi=100, metadata={"Software": None})
 
 
+def save(path, picture):
+    """Writes images (N, C, H, W) in [0, 1] as a grid, or a matplotlib figure, as PNG."""
+    (save_figure if hasattr(picture, "savefig") else save_grid)(path, picture)
+
+
 def save_run(folder, frames, losses, curves, title):
     """Writes what shows the course of a run: process.gif from the names of its frames, losses.png, a plot a curve."""
     save_gif(folder / "process.gif", [folder / frame for frame in frames])

@@ -172,6 +172,12 @@ def device_name(device):
         return platform.processor() or platform.machine()
 
 
+def write_json(path, content):
+    """Writes plain data as JSON, whole or not at all."""
+    with replacing(path) as file:
+        file.write_text(json.dumps(content, indent=1) + "\n")
+
+
 def environment(device="cpu"):
     """What a result was made by and on: the command, the device, the versions."""
     import torchvision
@@ -195,5 +201,9 @@ def write_record(path, model, options, steps, of, seconds, losses, curves, notic
         if len(last) else {},
         "curves": {name: points[-1][1] for name, points in curves.items()},
     }
-    with replacing(path) as file:
-        file.write_text(json.dumps(record, indent=2) + "\n")
+    write_json(path, record)
+
+
+def add_results(path, results):
+    """Adds {name: number} to the run.json at `path`, as its `results`."""
+    write_json(path, {**json.loads(path.read_text()), "results": results})

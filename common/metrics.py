@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from common import scorer
+from common.options import InputError
 
 HIGHER_IS_BETTER = {"fid": False, "kid": False, "is": True, "precision": True, "recall": True, "class_kl": False,
                     "nearest": None, "agreement": True}
@@ -108,9 +109,9 @@ def measure(images, real, train, labels=None):
     Args:
         images: what is scored. real: the images it is held against. train: the images a model could have memorised.
         labels: int64 (N,), the digits that were asked for.
-    Raises ValueError where there are fewer than 10 images, or they are not of the scorer's form."""
+    Raises InputError where there are fewer than 10 images, or they are not of the scorer's form."""
     if min(len(images), len(real)) < 10:
-        raise ValueError(f"{min(len(images), len(real))} images are too few to be measured")
+        raise InputError(f"{min(len(images), len(real))} images are too few to be measured")
     (fake_features, logits), (real_features, _) = scorer.score(images), scorer.score(real)
     precision, recall = precision_recall(real_features, fake_features)
     values = {"fid": fid(real_features, fake_features), "kid": kid(real_features, fake_features),

@@ -51,6 +51,7 @@ class Between:
 
 Count = Annotated[int, Between(1)]  # 1, 2, 3, ...
 Whole = Annotated[int, Between(0)]  # 0, 1, 2, ...
+Seed = Annotated[int, Between(0, 2**32 - 1)]  # what all random generators take
 Positive = Annotated[float, Between(0, open=True)]  # (0, inf)
 NonNegative = Annotated[float, Between(0)]  # [0, inf)
 Decay = Annotated[float, Between(0, 1 - 1e-9)]  # [0, 1)
@@ -62,7 +63,7 @@ class BaseOptions:
 
     epochs: Count = 20  # passes over the training set
     batch_size: Count = 128  # images in one update, over all ranks together
-    seed: Annotated[int, Between(0, 2**32 - 1)] = 0  # of weights, noise and order of the images
+    seed: Seed = 0  # of weights, noise and order of the images
     dataset: str = "auto"  # auto, mnist, fashion-mnist, kmnist, usps, digits, or folder:PATH (one subfolder a class)
     data_dir: Path | None = None  # where the data sets lie; else $FUN_WITH_MNIST_DATA, else data/ of this repository
     image_size: Literal[32, 64] = 32  # height and width of the images that the networks see

@@ -3,15 +3,15 @@
 import os
 import sys
 import time
-from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial, reduce
+from operator import getitem
 from pathlib import Path
 
 import torch
 
 from common import acceleration, checkpoint, data, distribution, images
 from common.files import lock, writable_folder
-from common.log import Losses, NotFinite, Progress, Signals, check_finite, say, write_record
+from common.log import Losses, NotFinite, Progress, Signals, add_results, check_finite, say, write_record
 from common.options import InputError, parse, parse_resumed, refusing, to_plain
 
 READ_EVERY = 20  # updates between two looks at the losses
@@ -23,6 +23,8 @@ class Run:
     """A training run of the model in the folder of `file`, with the command-line options of the dataclass `Options`.
 
     Ends the process with status 2 and one line on stderr where something that the user gave cannot be used.
+
+    Where the options have a `variant` (a field or a property), files lie in subfolders of that name.
 
     Attributes:
         options: the instance of `Options`, with dataset, device and precision resolved.
@@ -36,21 +38,17 @@ class Run:
         with self._refusing():
             self._read_options(Options)
             self._read_data()
-            self._samples = writable_folder(self._out / "samples", "--out-dir")
+            self._samples = writable_folder(self._out / "samples" / self._variant, "--out-dir")
             self._lock = lock(writable_folder(self._checkpoint.parent, "--out-dir"), "--out-dir")
         self._networks, self._fields, self._optimizers, self._tensors, self._draw = {}, {}, [], {}, None
         self._step, self._losses, self._curves, self._frames, self._seconds = 0, Losses(), {}, [], 0.0
-        if self._saved:
-            with self._restoring():
-                self._step, self._seconds = self._saved["step"], self._saved["seconds"]
-                self._losses = Losses(**self._saved["losses"])
-                self._curves, self._frames = self._saved["curves"], self._saved["frames"]
+        self._restore(self._continue)
         checkpoint.seed_everything(self.options.seed)  # for the weights; `batches` seeds what follows
 
     def _read_options(self, Options):
         opt, ranks = parse(Options), int(os.environ.get("WORLD_SIZE", 1))
-        self._out = opt.out_dir or self.folder
-        self._checkpoint = self._out / "checkpoints" / "checkpoint.pt"
+        self._out, self._variant = opt.out_dir or self.folder, getattr(opt, "variant", "")
+        self._checkpoint = self._out / "checkpoints" / self._variant / "checkpoint.pt"
         self._saved = checkpoint.load(self._checkpoint, self.folder.name, ranks) if opt.resume else None
         if self._saved:
             opt = parse_resumed(Options, self._saved["options"])
@@ -73,7 +71,8 @@ class Run:
         except ValueError as error:
             raise InputError(f"--batch-size: {error}") from None
         self._last = min(opt.max_steps or sys.maxsize, opt.epochs * self._batches.per_epoch)
-        self._title = f"{self.folder.name} on {opt.dataset}, seed {opt.seed}" + (" (NOT MNIST)" if self._notice else "")
+        self._title = (f"{self.folder.name} {self._variant}".strip() + f" on {opt.dataset}, seed {opt.seed}"
+                       + (" (NOT MNIST)" if self._notice else ""))
         if self._notice:
             say(f"\n{'!' * 80}\n{self._notice}\n{'!' * 80}\n")
 
@@ -84,13 +83,18 @@ class Run:
         with self._refusing():
             return (self._held_out if self.options.holdout else self._load(train=False)).to(self._device)
 
-    @contextmanager
-    def _restoring(self):
-        with self._refusing():
-            try:
-                yield
-            except Exception as error:  # any, from a damaged file
-                raise InputError(f"{self._checkpoint} does not fit this model ({error})"[:300]) from None
+    def _restore(self, put, *keys):
+        """Where the run is resumed: put(what the checkpoint has under these keys)."""
+        if self._saved:
+            with self._refusing():
+                try:
+                    put(reduce(getitem, keys, self._saved))
+                except Exception as error:  # any, from a damaged file
+                    raise InputError(f"{self._checkpoint} does not fit this model ({error})"[:300]) from None
+
+    def _continue(self, saved):
+        self._step, self._seconds, self._losses = saved["step"], saved["seconds"], Losses(**saved["losses"])
+        self._curves, self._frames = saved["curves"], saved["frames"]
 
     def networks(self, build, **fields):
         """The dict of networks that build(**fields) returns, on the device, the same on every rank. The checkpoint
@@ -98,9 +102,7 @@ class Run:
         nets = build(**fields)
         for name, net in nets.items():
             acceleration.place(net, self._device)
-            if self._saved:
-                with self._restoring():
-                    net.load_state_dict(self._saved["networks"][name])
+            self._restore(net.load_state_dict, "networks", name)
             distribution.broadcast_(net.state_dict().values())
         self._networks.update(nets)
         self._fields.update(fields)
@@ -110,18 +112,14 @@ class Run:
         """A torch.optim optimizer of class `kind` over the parameters of one or more networks, each parameter once."""
         parameters = list(dict.fromkeys(p for net in networks for p in net.parameters()))
         optimizer = kind(parameters, **acceleration.optimizer_settings(kind, self._device), **settings)
-        if self._saved:
-            with self._restoring():
-                checkpoint.load_optimizer(optimizer, self._saved["optimizers"][len(self._optimizers)])
+        self._restore(partial(checkpoint.load_optimizer, optimizer), "optimizers", len(self._optimizers))
         self._optimizers.append(optimizer)
         return optimizer
 
     def tensor(self, name, value):
         """A float32 tensor that updates change in place and the checkpoint keeps, for instance BEGAN's k_t."""
         tensor = torch.as_tensor(value, dtype=torch.float32, device=self._device).clone()
-        if self._saved:
-            with self._restoring():
-                tensor.copy_(self._saved["tensors"][name])
+        self._restore(tensor.copy_, "tensors", name)
         self._tensors[name] = tensor
         return tensor
 
@@ -133,11 +131,11 @@ class Run:
         """Decorator of an update: its tensors in, a dict of losses out, run in the fastest form that the device has.
 
         It has fixed shapes, no Python branch on a tensor's value, and its state in networks, optimizers, `tensor`s."""
-        graph = not self.options.eager and distribution.ranks() == 1
-        return acceleration.accelerate(update, self._device, self.options.precision, self._state if graph else None)
+        def state():
+            return self._networks.values(), self._optimizers, self._tensors.values()
 
-    def _state(self):
-        return self._networks.values(), self._optimizers, self._tensors.values()
+        graph = not self.options.eager and distribution.ranks() == 1
+        return acceleration.accelerate(update, self._device, self.options.precision, state if graph else None)
 
     def batches(self):
         """Yields (x, label), epoch after epoch: x float32 (batch, C, H, W) in [0, 1], label int64 (batch,).
@@ -178,8 +176,12 @@ class Run:
     def save(self, name, picture):
         """Writes samples/<name>.png: images (N, C, H, W) in [0, 1] as a grid, or a matplotlib figure."""
         if distribution.rank() == 0:
-            write = images.save_grid if isinstance(picture, torch.Tensor) else images.save_figure
-            write(self._samples / f"{name}.png", picture)
+            images.save(self._samples / f"{name}.png", picture)
+
+    def record(self, measured):
+        """Adds {name: number}, measured after the last update, to run.json, as `results`."""
+        if distribution.rank() == 0:
+            add_results(self._samples / "run.json", {name: float(value) for name, value in measured.items()})
 
     @property
     def _epoch_ends(self):
@@ -188,13 +190,12 @@ class Run:
     def _begin(self):
         opt, rank = self.options, distribution.rank()
         checkpoint.seed_everything(opt.seed * 1000 + 1 + rank)
-        if self._saved:
-            with self._restoring():
-                checkpoint.set_random_state(self._saved["random"][rank], self._device)
-        elif rank == 0:
+        self._restore(partial(checkpoint.set_random_state, device=self._device), "random", rank)
+        if rank == 0 and not self._saved:
             checkpoint.keep_previous(self._checkpoint)
         self.save("real", next(iter(self.train.batches(100)))[0])
-        self._progress = Progress(self._out / "logs", opt.epochs, opt.batch_size, self._batches.per_epoch, self._step)
+        self._progress = Progress(self._out / "logs" / self._variant, opt.epochs, opt.batch_size,
+                                  self._batches.per_epoch, self._step)
         self._began = time.monotonic() - self._seconds
         if not self._saved:
             self._save_checkpoint()

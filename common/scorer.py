@@ -54,7 +54,7 @@ def load(path=WEIGHTS, record=RECORD):
     try:
         expected = json.loads(record.read_text())["sha256"]
         found = sha256(path)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"the scoring classifier cannot be read ({error}); git checkout common restores it") from None
     if found != expected:
         raise InputError(f"{path} is not the scoring classifier of {record.name} (SHA-256 {found[:12]}…, not "
@@ -68,9 +68,9 @@ def load(path=WEIGHTS, record=RECORD):
 def score(images, size=1000):
     """Features (N, 128) and logits (N, 10), float32 on the CPU, of images uint8 (N, 1, 32, 32).
 
-    Raises ValueError on images of another shape."""
+    Raises InputError on images of another shape."""
     if images.dtype != torch.uint8 or images.shape[1:] != (1, 32, 32):
-        raise ValueError(f"images must be uint8 (N, 1, 32, 32), not {images.dtype} {tuple(images.shape)}")
+        raise InputError(f"images must be uint8 (N, 1, 32, 32), not {images.dtype} {tuple(images.shape)}")
     net = load()
     features = torch.cat([net.features(part.float() / 255) for part in images.cpu().split(size)])
     return features, net.head(features)

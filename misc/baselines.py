@@ -25,9 +25,9 @@ def untrained_gan(train, n, seed):
     return images
 
 
-# variant -> a function of (training images, n, seed) that returns images, uint8 (n, C, H, W); None: real test images
+# variant -> a function of (training images, n, seed) that returns images, uint8 (n, C, H, W); None: real images
 BASELINES = {
-    "real test images": None,
+    "real images": None,
     "PCA, 50 components": lambda train, n, seed: gaussian_in_pca_space(train, n, 50, seed),
     "PCA, 100 components": lambda train, n, seed: gaussian_in_pca_space(train, n, 100, seed),
     "untrained GAN": untrained_gan,

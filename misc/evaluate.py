@@ -4,7 +4,6 @@ Prints all metrics of common/metrics.py beside those of real test images, and wr
 <Model>/samples/evaluation/ (of a file: beside it). The classifier that scores knows digits, so the model must have been
 trained on them."""
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,46 +15,59 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from generate import generate, load  # noqa: E402
 
-from common import Count, Whole, acceleration, data, metrics, scorer  # noqa: E402
-from common.files import replacing, writable_folder  # noqa: E402
+from common import Count, acceleration, data, metrics, scorer  # noqa: E402
+from common.files import writable_folder  # noqa: E402
 from common.images import captioned, embedding, figure, save_figure  # noqa: E402
-from common.log import environment, say  # noqa: E402
-from common.models import find_folder  # noqa: E402
-from common.options import InputError, parse, refusing  # noqa: E402
+from common.log import environment, say, write_json  # noqa: E402
+from common.models import find_checkpoint, find_folder  # noqa: E402
+from common.options import InputError, Seed, parse, refusing  # noqa: E402
 
 DIGITS = ("mnist", "usps", "digits")  # data sets that the scoring classifier knows
 TITLES = {"fid": "FID", "kid": "KID", "is": "IS", "precision": "precision", "recall": "recall",
           "class_kl": "KL of classes", "nearest": "nearest training image", "agreement": "label agreement",
           "inception_fid": "Inception FID"}
+REAL = "real images"
 
 
 @dataclass
 class Options:
     """Measures a model or a file of generated images."""
 
-    what: tyro.conf.Positional[Path]  # a model's folder, for instance GAN, or a .npz of misc/generate.py
-    n: Count = 10_000  # images drawn from the model
-    checkpoint: Path | None = None  # default: checkpoints/checkpoint.pt in the model's folder
-    seed: Whole = 0  # of the latent vectors
+    what: tyro.conf.Positional[str]  # a model's folder, for instance GAN, or a .npz of misc/generate.py
+    n: Count | None = None  # images drawn from the model; default 10,000
+    variant: str | None = None  # which of the model's variants, where it has some: the name of its samples' folder
+    checkpoint: Path | None = None  # another checkpoint than that of the model's folder
+    seed: Seed | None = None  # of the latent vectors; default 0
     inception: bool = False  # also the FID of Inception features, to compare with papers; downloads its weights
     data_dir: Path | None = None  # where the data sets lie; else $FUN_WITH_MNIST_DATA, else data/ of this repository
     out_dir: Path | None = None  # where the results go; default: samples/evaluation/ in the model's folder
 
 
-def references(dataset, root, image_size=32):
-    """The training and the test images, uint8, that a model of this data set is held against.
+def references(options, root):
+    """The images, uint8, that a model trained with these options (a checkpoint's) was trained on, and those it is held
+    against: the test images, or with --holdout the training images that were kept out.
 
     Raises InputError where the scoring classifier does not know the data set."""
-    if dataset not in DIGITS or image_size != 32:
+    dataset, size, holdout = (options.get(name, value) for name, value in (
+        ("dataset", "mnist"), ("image_size", 32), ("holdout", 0)))
+    if dataset not in DIGITS or size != 32:
         raise InputError(f"the classifier that scores knows digits of 32 x 32 ({', '.join(DIGITS)}), "
-                         f"not {dataset} of {image_size} x {image_size}")
-    return tuple(data.load(dataset, root, train).images for train in (True, False))
+                         f"not {dataset} of {size} x {size}")
+    data.resolve(dataset, root)
+    train, held_out = data.hold_out(data.load(dataset, root), holdout)
+    return train.images, (held_out if holdout else data.load(dataset, root, train=False)).images
 
 
-def floor(train, test, seed=0):
-    """The metrics of the real test images, held against as many training images: what a perfect model would reach."""
-    chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:len(test)]
-    return metrics.measure(test, train[chosen], train)
+def some(images, n, seed):
+    """n of the images (all, where there are fewer), chosen by the seed."""
+    return images[torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:n]]
+
+
+def floor(train, test, n, seed=0):
+    """The metrics of real images, what a perfect model would reach: n training images are scored like generated ones;
+    `nearest` alone is that of the test images."""
+    return {**metrics.measure(some(train, n, seed), test, train),
+            "nearest": metrics.nearest(test, train)[0].median().item()}
 
 
 def inception_metric():
@@ -72,6 +84,7 @@ def inception_metric():
 
 def inception_fid(metric, images, real):
     """`inception_metric` of images, uint8 (N, 1 or 3, H, W), held against real ones."""
+    metric.reset()
     for which, of_real in ((real, True), (images, False)):
         for part in which.split(100):
             metric.update(part.expand(-1, 3, -1, -1), real=of_real)
@@ -95,7 +108,8 @@ def table(columns):
 def draw(folder, name, images, labels, train, test):
     """Draws what the numbers stand for: classes, confidence, embedding, nearest training images."""
     (features, logits), (real_features, real_logits) = scorer.score(images), scorer.score(test)
-    series = {"real": real_logits, name: logits}
+    name = name if name != REAL else "generated"
+    series = {REAL: real_logits, name: logits}
 
     fig, ax = figure()
     for i, (label, values) in enumerate(series.items()):
@@ -117,7 +131,7 @@ def draw(folder, name, images, labels, train, test):
     save_figure(folder / "confidence.png", fig)
 
     save_figure(folder / "embedding.png", embedding(
-        {"real": _of_each_class(real_features, real_logits), name: _of_each_class(features, logits)}))
+        {REAL: _of_each_class(real_features, real_logits), name: _of_each_class(features, logits)}))
 
     distances, index = metrics.nearest(images[:10], train)
     pairs = torch.stack([images[:10], train[index]], 1).flatten(0, 1)
@@ -136,29 +150,31 @@ def _of_each_class(features, logits, most=100):
 def main():
     opt = parse(Options)
     inception = inception_metric() if opt.inception else None  # its failure is told before the work
-    root = data.data_dir(opt.data_dir)
-    if opt.what.suffix == ".npz":
-        images, labels, options = load(opt.what)
-        name, out = opt.what.stem, opt.what.with_name(opt.what.stem + "-evaluation")
+    if opt.what.endswith(".npz"):
+        if not opt.n is opt.variant is opt.checkpoint is opt.seed is None:
+            raise InputError("--n, --variant, --checkpoint and --seed are of a model, not of a file of images")
+        file = Path(opt.what).expanduser()
+        images, labels, options = load(file)
+        name, out = file.stem, file.with_name(file.stem + "-evaluation")
     else:
         folder = find_folder(opt.what)
-        device = acceleration.find_device("auto").type
-        images, labels, state = generate(folder, opt.checkpoint or folder / "checkpoints" / "checkpoint.pt", opt.n,
-                                         opt.seed, device=device)
-        options, name, out = state["options"], folder.name, folder / "samples" / "evaluation"
-    train, test = references(options.get("dataset", "mnist"), root, images.shape[-1])
+        path = opt.checkpoint or find_checkpoint(folder, opt.variant)
+        images, labels, state = generate(folder, path, opt.n or 10_000, opt.seed or 0,
+                                         device=acceleration.find_device("auto").type)
+        options, name = state["options"], folder.name
+        inside = (folder / "checkpoints") in path.parents  # then its folder is named like the variant
+        out = folder / "samples" / (path.parent.relative_to(folder / "checkpoints") if inside else "") / "evaluation"
+    train, test = references(options, data.data_dir(opt.data_dir))
     out = writable_folder(opt.out_dir or out, "--out-dir")
-    try:
-        columns = {name: metrics.measure(images, test, train, labels), "real test images": floor(train, test)}
-    except ValueError as error:
-        raise InputError(f"{opt.what}: {error}") from None
+    columns = {name: metrics.measure(images, test, train, labels), REAL: floor(train, test, len(images))}
     if inception:
         columns[name]["inception_fid"] = inception_fid(inception, images, test)
+        columns[REAL]["inception_fid"] = inception_fid(inception, some(train, len(images), 0), test)
     print(table(columns))
     draw(out, name, images, labels, train, test)
-    record = {"images": len(images), "scorer": scorer.sha256(scorer.WEIGHTS), "metrics": columns, **environment()}
-    with replacing(out / "metrics.json") as file:
-        file.write_text(json.dumps(record, indent=1) + "\n")
+    write_json(out / "metrics.json", {
+        "images": len(images), "against": len(test), "scorer": scorer.sha256(scorer.WEIGHTS), "metrics": columns,
+        "classes": metrics.class_histogram(scorer.score(images)[1]).tolist(), **environment()})
     say(f"see {out}")
 
 

@@ -5,7 +5,6 @@ checkpoint's, as JSON. A .png is a grid. No training code runs: the model is its
 
 import json
 import sys
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,30 +16,31 @@ from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from common import Count, Whole, acceleration, checkpoint  # noqa: E402
+from common import Count, acceleration, checkpoint  # noqa: E402
 from common.files import replacing, writable_folder  # noqa: E402
 from common.images import save_grid  # noqa: E402
 from common.log import say  # noqa: E402
-from common.models import find_folder, load_file, load_networks  # noqa: E402
-from common.options import InputError, parse, refusing  # noqa: E402
+from common.models import find_checkpoint, find_folder, load_file, load_networks  # noqa: E402
+from common.options import InputError, Seed, parse, refusing  # noqa: E402
 
 
 @dataclass
 class Options:
     """Draws images from a trained model."""
 
-    model: tyro.conf.Positional[Path]  # the model's folder, for instance GAN
+    model: tyro.conf.Positional[str]  # the model's folder, for instance GAN
     out: Path = Path("samples.npz")  # images and labels (.npz), or a grid (.png)
     n: Count | None = None  # how many images; default: 10,000, and 100 for a grid
-    checkpoint: Path | None = None  # default: checkpoints/checkpoint.pt in the model's folder
-    seed: Whole = 0  # of the latent vectors
+    variant: str | None = None  # which of the model's variants, where it has some: the name of its samples' folder
+    checkpoint: Path | None = None  # another checkpoint than that of the model's folder
+    seed: Seed = 0  # of the latent vectors
     batch_size: Count = 500  # images drawn at once
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: cuda or mps where there is one
 
 
 def draw(model, nets, n, seed=0, size=500):
-    """n images, uint8 (n, C, H, W), and their labels, int64 (n,), or None where the model is not conditional: then each
-    class comes equally often.
+    """n images, uint8 (n, C, H, W), and their labels, int64 (n,), each as often, or None where the model is not
+    conditional: then its `sample` refuses labels with a ValueError that says so.
 
     Args:
         model: the module of a model.py. nets: what its build returned."""
@@ -48,8 +48,10 @@ def draw(model, nets, n, seed=0, size=500):
     generator = torch.Generator(device).manual_seed(seed)
     labels = torch.arange(n, device=device) % 10
     try:
-        model.sample(nets, 2, labels=labels[:2], generator=torch.Generator(device))
-    except ValueError:  # what `sample` raises where it has no use for labels
+        model.sample(nets, 1, labels=labels[:1], generator=torch.Generator(device))
+    except ValueError as error:
+        if "label" not in str(error):
+            raise
         labels = None
     images = []
     with tqdm(total=n, unit=" images", disable=None) as bar:
@@ -77,7 +79,7 @@ def generate(folder, path, n=10_000, seed=0, size=500, device="cpu"):
 
 def save(path, images, labels, options):
     """Writes .npz, see above."""
-    arrays = {"images": images.numpy(), "options": np.array(json.dumps(options))}
+    arrays = {"images": images.numpy(), "options": np.array(json.dumps(options, default=str))}
     with replacing(path) as file:
         np.savez_compressed(file, **arrays, **({} if labels is None else {"labels": labels.numpy()}))
 
@@ -89,8 +91,8 @@ def load(path):
             images = torch.from_numpy(arrays["images"])
             labels = torch.from_numpy(arrays["labels"]) if "labels" in arrays else None
             options = json.loads(str(arrays["options"])) if "options" in arrays else {}
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} cannot be read as generated images ({error})") from None
+    except Exception as error:  # numpy, zipfile and json raise many kinds for damaged files
+        raise InputError(f"{path} cannot be read as generated images ({type(error).__name__}: {error})"[:300]) from None
     if images.dtype != torch.uint8 or images.dim() != 4 or not isinstance(options, dict):
         raise InputError(f"{path}: images must be uint8 (N, C, H, W), not {images.dtype} {tuple(images.shape)}")
     if labels is not None and (labels.dtype != torch.int64 or labels.shape != images.shape[:1]):
@@ -102,11 +104,13 @@ def main():
     opt = parse(Options)
     if opt.out.suffix not in (".npz", ".png"):
         raise InputError(f"--out: must end in .npz or .png, not {opt.out.name}")
+    if opt.out.is_dir():
+        raise InputError(f"--out: {opt.out} is a folder")
     folder = find_folder(opt.model)
     writable_folder(opt.out.parent, "--out")
     grid = opt.out.suffix == ".png"
     device = acceleration.find_device(opt.device)
-    images, labels, state = generate(folder, opt.checkpoint or folder / "checkpoints" / "checkpoint.pt",
+    images, labels, state = generate(folder, opt.checkpoint or find_checkpoint(folder, opt.variant),
                                      opt.n or (100 if grid else 10_000), opt.seed, opt.batch_size, device.type)
     if grid:
         save_grid(opt.out, images.float() / 255)

@@ -9,9 +9,10 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from common import data  # noqa: E402
+from common.files import writable_folder  # noqa: E402
 from common.images import figure, save_figure, scatter_of_digits  # noqa: E402
 from common.log import say  # noqa: E402
-from common.options import parse, refusing  # noqa: E402
+from common.options import InputError, parse, refusing  # noqa: E402
 
 
 @dataclass
@@ -27,9 +28,14 @@ def main():
     from sklearn.decomposition import PCA
 
     opt = parse(Options)
-    train = data.load(opt.dataset, data.data_dir(opt.data_dir))
+    if opt.out.suffix != ".png":
+        raise InputError(f"--out: must end in .png, not {opt.out.name}")
+    writable_folder(opt.out.parent, "--out")
+    root = data.data_dir(opt.data_dir)
+    name, _ = data.resolve(opt.dataset, root)
+    train = data.load(name, root)
     pixels = train.images.flatten(1).float().numpy() / 255
-    pca = PCA(svd_solver="covariance_eigh").fit(pixels)
+    pca = PCA(svd_solver="covariance_eigh" if len(pixels) > pixels.shape[1] else "full").fit(pixels)
     points, share = pca.transform(pixels)[:, :2], pca.explained_variance_ratio_ * 100
 
     fig, ax = figure(7.2, 6.4)
@@ -37,7 +43,7 @@ def main():
     ax.set(xlabel=f"first principal component ({share[0]:.1f}% of the variance)",
            ylabel=f"second ({share[1]:.1f}%)", title=f"PCA of all {len(train):,} training images of {opt.dataset}")
     inset = ax.inset_axes([0.7, 0.11, 0.28, 0.22])
-    inset.plot(np.arange(1, 201), np.cumsum(share)[:200], color="black")
+    inset.plot(np.arange(1, len(share[:200]) + 1), np.cumsum(share)[:200], color="black")
     inset.set(xlabel="components", ylabel="% of variance", ylim=(0, 100))
     inset.tick_params(labelsize=7)
     inset.patch.set_alpha(0.8)
@@ -45,7 +51,8 @@ def main():
         label.set_size(7)
     save_figure(opt.out, fig)
     total = np.cumsum(share)
-    say(f"{opt.out}: 2 components hold {total[1]:.1f}% of the variance, 50 {total[49]:.1f}%, 100 {total[99]:.1f}%")
+    parts = [f"{n} components {total[n - 1]:.1f}%" for n in (2, 50, 100) if n <= len(total)]
+    say(f"{opt.out}: of the variance hold {', '.join(parts)}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ Writes common/scorer.pt and common/scorer.json. Scores of different classifiers 
 result.json is to be made anew (misc/tables.py refuses to mix them). Cross-entropy without label smoothing, Adam with
 one cycle of its step size, and each image turned, scaled, sheared and shifted a little, anew every time it is seen."""
 
-import json
 import math
 import sys
 from dataclasses import dataclass
@@ -16,9 +15,9 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from common import Count, Positive, data, scorer  # noqa: E402
-from common.files import replacing  # noqa: E402
-from common.log import environment, say  # noqa: E402
-from common.options import parse, refusing  # noqa: E402
+from common.files import replacing, writable_folder  # noqa: E402
+from common.log import environment, say, write_json  # noqa: E402
+from common.options import InputError, Seed, parse, refusing  # noqa: E402
 from common.updates import descend  # noqa: E402
 
 
@@ -29,7 +28,7 @@ class Options:
     epochs: Count = 20  # passes over the 60,000 training images
     batch_size: Count = 128  # images in one update
     lr: Positive = 4e-3  # the highest step size of the cycle
-    seed: int = 0  # of weights, order and distortions
+    seed: Seed = 0  # of weights, order and distortions
     data_dir: Path | None = None  # where the data sets lie; else $FUN_WITH_MNIST_DATA, else data/ of this repository
     out: Path = scorer.WEIGHTS  # where the weights go; their record goes beside them
 
@@ -54,10 +53,16 @@ def accuracy(net, dataset):
 
 def main():
     opt = parse(Options)
+    writable_folder(opt.out.parent, "--out")
+    if opt.out.suffix != ".pt":
+        raise InputError(f"--out: must end in .pt, not {opt.out.name}")
     root = data.data_dir(opt.data_dir)
+    data.resolve("mnist", root)
     train, test = data.load("mnist", root), data.load("mnist", root, train=False)
     torch.manual_seed(opt.seed)
     net = scorer.Scorer().to(memory_format=torch.channels_last)
+    if opt.batch_size > len(train):
+        raise InputError(f"--batch-size: {opt.batch_size} is more than the {len(train)} training images")
     batches = data.Batches((train.images, train.labels), batch_size=opt.batch_size, seed=opt.seed)
     updates = opt.epochs * batches.per_epoch
     adam = torch.optim.Adam(net.parameters(), fused=True)
@@ -74,8 +79,7 @@ def main():
         torch.save(net.state_dict(), file)
     record = {"sha256": scorer.sha256(opt.out), "test_accuracy": accuracy(net, test),
               "train_accuracy": accuracy(net, train), "epochs": opt.epochs, "seed": opt.seed, **environment()}
-    with replacing(opt.out.with_suffix(".json")) as file:
-        file.write_text(json.dumps(record, indent=1) + "\n")
+    write_json(opt.out.with_suffix(".json"), record)
     say(f"{record['test_accuracy']:.2%} of the test images; see {opt.out}")
 
 

@@ -5,16 +5,19 @@ What follows `--` goes to train.py. Mean, spread (sample standard deviation) and
 again: after an interruption the same command goes on where it was. `python misc/seeds.py baselines` scores those of
 misc/baselines.py instead."""
 
+import ast
 import datetime
+import hashlib
 import json
+import re
 import shlex
 import shutil
 import signal
 import statistics
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import tyro
@@ -22,22 +25,24 @@ import tyro
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from baselines import BASELINES  # noqa: E402
-from evaluate import floor, references  # noqa: E402
+from evaluate import DIGITS, floor, references  # noqa: E402
 from generate import generate  # noqa: E402
 
-from common import Count, Whole, acceleration, data, metrics, scorer  # noqa: E402
-from common.files import lock, replacing, writable_folder  # noqa: E402
-from common.log import environment, say  # noqa: E402
-from common.models import find_folder  # noqa: E402
+from common import Count, acceleration, data, metrics, scorer  # noqa: E402
+from common.files import lock, writable_folder  # noqa: E402
+from common.log import environment, say, write_json  # noqa: E402
+from common.models import find_checkpoint, find_folder, load_file  # noqa: E402
 from common.options import InputError, parse, refusing  # noqa: E402
+
+TAKEN = ("--seed", "--out-dir", "--data-dir", "--resume", "--help", "-h")  # flags of train.py that are given here
 
 
 @dataclass
 class Options:
     """Trains, generates and evaluates a model over several seeds."""
 
-    model: tyro.conf.Positional[Path]  # the model's folder, for instance GAN, or: baselines
-    seeds: tuple[Whole, ...] = (0, 1, 2)  # of training and of sampling
+    model: tyro.conf.Positional[str]  # the model's folder, for instance GAN, or: baselines
+    seeds: tuple[int, ...] = (0, 1, 2)  # of training and of sampling
     variant: str = "default"  # the name of these settings in result.json
     n: Count = 10_000  # images drawn and measured for each seed
     data_dir: Path | None = None  # where the data sets lie; else $FUN_WITH_MNIST_DATA, else data/ of this repository
@@ -47,21 +52,28 @@ class Options:
 def train(folder, work, flags):
     """Runs the folder's train.py into `work`, on from its checkpoint where there is one. Returns its run.json.
 
-    Ends this process as train.py ended, where that did not train to the end."""
+    Ends this process as train.py ended, where that did not train to the end or a signal asked for it."""
     command = [sys.executable, str(folder / "train.py"), "--out-dir", str(work), *flags]
-    if (work / "checkpoints" / "checkpoint.pt").exists():
+    if any(work.glob("checkpoints/**/checkpoint.pt")):
         command.append("--resume")
-    child = subprocess.Popen(command)
-    handlers = {number: signal.signal(number, lambda number, _: child.send_signal(number))
-                for number in (signal.SIGINT, signal.SIGTERM)}
+    child, received = subprocess.Popen(command, start_new_session=True), []  # so that Ctrl-C reaches it once, from here
+
+    def forward(number, _):
+        received.append(number)
+        child.send_signal(number)
+
+    handlers = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
     status = child.wait()
     for number, handler in handlers.items():
         signal.signal(number, handler)
-    record = work / "samples" / "run.json"
-    run = json.loads(record.read_text()) if status == 0 and record.exists() else {}
-    if status or run["steps"] < run["of"]:
-        say(f"seeds: stopped at {work}; the same command goes on from there")
-        raise SystemExit(status or 130)
+    if received:
+        say(f"seeds: stopped at {work}; the same command, without --fresh, goes on from there")
+        raise SystemExit(128 + received[0])
+    if status:
+        raise SystemExit(status)
+    run = json.loads(next(work.glob("samples/**/run.json")).read_text())
+    if run["steps"] < run["of"]:
+        raise InputError(f"{work}: the training ended after {run['steps']} of {run['of']} updates")
     return run
 
 
@@ -78,51 +90,75 @@ def read(path):
         raise InputError(f"{path} is damaged ({error}); move it away") from None
 
 
-def write(path, content):
-    with replacing(path) as file:
-        file.write_text(json.dumps(content, indent=1) + "\n")
+def code(folder):
+    """A hash of what the model's two files do: of their syntax trees, without docstrings."""
+    digest = hashlib.sha256()
+    for name in ("model.py", "train.py"):
+        tree = ast.parse((folder / name).read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+                node.body = node.body[1:]
+        digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()[:16]
 
 
-def measured(work, asked, make):
-    """What make() returns, kept in <work>/metrics.json: done once for what is asked (a plain dict).
+def kept(work, name, asked, make):
+    """What make() returns, a dict, kept in <work>/<name>.json: done once for what is asked (a plain dict).
 
-    Raises InputError where the file answers another question."""
-    done = read(work / "metrics.json")
-    if done and done.get("asked") != asked:
-        raise InputError(f"{work} holds the result of other options ({done.get('asked')}); give another --variant, or "
-                         "--fresh to do it again")
-    if not done:
-        done = {"asked": asked, **make()}
-        write(work / "metrics.json", done)
-    return done
+    What is asked is kept before it is done. Raises InputError where the folder holds work on another question."""
+    before = read(work / f"{name}.json")
+    if before and before["asked"] != asked:
+        changed = ", ".join(key for key in asked if asked[key] != before["asked"].get(key))
+        raise InputError(f"{work} holds results of another {changed}; give another --variant, or --fresh")
+    if "made" not in before:
+        write_json(work / f"{name}.json", {"asked": asked})
+        before = {"asked": asked, "made": make()}
+        write_json(work / f"{name}.json", before)
+    return before["made"]
+
+
+def measuring(opt):
+    """What a measurement depends on beside the images."""
+    return {"n": opt.n, "scorer": scorer.sha256(scorer.WEIGHTS)}
+
+
+def made_now():
+    return {"date": datetime.date.today().isoformat(),
+            **{key: value for key, value in environment().items() if key != "command"}}
 
 
 def one_seed(folder, work, seed, opt, flags):
-    """Trains, generates and measures. Returns {"metrics", "train_seconds", "run"}."""
-    def make():
-        run = train(folder, work, ["--seed", str(seed), *flags])
-        images, labels, state = generate(folder, work / "checkpoints" / "checkpoint.pt", opt.n, seed,
-                                         device=acceleration.find_device("auto").type)
-        options = state["options"]
-        train_images, test = references(options["dataset"], data.data_dir(opt.data_dir), options["image_size"])
-        kept = {key: run[key] for key in ("dataset", "steps", "device", "threads", "versions")}
-        return {"metrics": metrics.measure(images, test, train_images, labels), "train_seconds": run["seconds"],
-                "run": {**kept, "precision": run["options"]["precision"]}}
+    """Trains, generates and measures. Returns {"metrics", "run"}, plain data."""
+    def trained():
+        place = ["--data-dir", str(opt.data_dir)] if opt.data_dir else []
+        run = train(folder, work, ["--seed", str(seed), *place, *flags])
+        return {"date": datetime.date.today().isoformat(), "precision": run["options"]["precision"],
+                "holdout": run["options"]["holdout"], "results": run.get("results", {}),
+                **{key: run[key] for key in ("dataset", "steps", "seconds", "device", "threads", "versions")}}
 
-    return measured(work, {"flags": flags, "n": opt.n, "scorer": scorer.sha256(scorer.WEIGHTS)}, make)
+    def scored():
+        if not hasattr(load_file(folder / "model.py"), "sample"):
+            return {}
+        images, labels, state = generate(folder, find_checkpoint(work), opt.n, seed,
+                                         device=acceleration.find_device("auto").type)
+        known, test = references(state["options"], data.data_dir(opt.data_dir))
+        return metrics.measure(images, test, known, labels)
+
+    run = kept(work, "training", {"flags": flags, "code": code(folder)}, trained)
+    if read(work / "metrics.json").get("asked") != measuring(opt):  # measuring anew costs a minute
+        (work / "metrics.json").unlink(missing_ok=True)
+    return {"metrics": {**run.pop("results"), **kept(work, "metrics", measuring(opt), scored)}, "run": run}
 
 
 def one_baseline(work, name, seed, opt):
     """Measures a baseline. Returns what `one_seed` does."""
-    def make():
-        train_images, test = references("mnist", data.data_dir(opt.data_dir))
-        began = time.monotonic()
+    def scored():
+        known, test = references({}, data.data_dir(opt.data_dir))
         if BASELINES[name] is None:
-            return {"metrics": floor(train_images, test, seed), "train_seconds": 0.0}
-        images = BASELINES[name](train_images, opt.n, seed)
-        return {"train_seconds": time.monotonic() - began, "metrics": metrics.measure(images, test, train_images)}
+            return {"metrics": floor(known, test, opt.n, seed), "run": made_now()}
+        return {"metrics": metrics.measure(BASELINES[name](known, opt.n, seed), test, known), "run": made_now()}
 
-    return measured(work, {"n": opt.n, "scorer": scorer.sha256(scorer.WEIGHTS)}, make)
+    return kept(work, "metrics", measuring(opt), scored)
 
 
 def summary(results):
@@ -131,21 +167,38 @@ def summary(results):
                    "seeds": values} for name in results[0] for values in [[result[name] for result in results]]}
 
 
-def record(path, variant, results, seeds, opt, command):
+def record(path, variant, results, opt, command):
     """Writes a variant's entry into a result.json, and leaves the other variants alone."""
-    entry = {"metrics": summary([result["metrics"] for result in results]), "seeds": list(seeds), "images": opt.n,
-             "train_seconds": [round(result["train_seconds"], 1) for result in results],
-             **({"run": results[-1]["run"]} if "run" in results[-1] else {}),
-             "scorer": scorer.sha256(scorer.WEIGHTS), "date": datetime.date.today().isoformat(),
-             **environment(), "command": command}
-    write(path, {**read(path), variant: entry})
+    entry = {"metrics": summary([result["metrics"] for result in results]), "seeds": list(opt.seeds), "images": opt.n,
+             "scorer": scorer.sha256(scorer.WEIGHTS), "command": command,
+             "runs": [result["run"] for result in results]}
+    write_json(path, {**read(path), variant: entry})
+
+
+def check(opt, flags):
+    """Raises InputError, before any work, on what could only fail after it."""
+    if not re.fullmatch(r"\w[\w .,+=-]*", opt.variant):  # a folder is named after it
+        raise InputError(f"--variant: letters, digits, spaces and .,+=- only, not {opt.variant}")
+    if opt.n < 10:
+        raise InputError(f"--n: {opt.n} images are too few to be measured")
+    if not opt.seeds or len(set(opt.seeds)) < len(opt.seeds) or not all(0 <= seed < 2**32 for seed in opt.seeds):
+        raise InputError("--seeds: one or more different numbers from 0 on")
+    if opt.model == "baselines" and (flags or opt.variant != "default"):
+        raise InputError("baselines are not trained: they take no --variant and no flags")
+    words = [word for flag in flags for word in flag.split("=", 1)]
+    for word, value in pairwise([*words, ""]):
+        if word.replace("_", "-") in TAKEN:
+            raise InputError(f"{word}: not to be given after --, misc/seeds.py gives it")
+        if word == "--dataset" and value not in ("auto", *DIGITS):
+            raise InputError(f"--dataset: the classifier that scores knows {', '.join(DIGITS)}, not {value}")
 
 
 def main():
     args = sys.argv[1:]
     cut = args.index("--") if "--" in args else len(args)
     opt, flags = parse(Options, args=args[:cut]), args[cut + 1:]
-    baselines = opt.model.name == "baselines"
+    check(opt, flags)
+    baselines = opt.model == "baselines"
     folder = ROOT / "misc" if baselines else find_folder(opt.model)
     result = writable_folder(folder / "samples", "MODEL") / "result.json"
     read(result)  # a damaged one is told before hours of work
@@ -154,14 +207,18 @@ def main():
         results = []
         for seed in opt.seeds:
             work = folder / "checkpoints" / "seeds" / variant.replace(" ", "_") / str(seed)
-            if opt.fresh:
-                shutil.rmtree(work, ignore_errors=True)
             held = lock(writable_folder(work, "--variant"), "--variant")
+            if opt.fresh:
+                for part in ("checkpoints", "samples", "logs"):
+                    if (work / part).exists():
+                        shutil.rmtree(work / part)
+                for file in work.glob("*.json"):
+                    file.unlink()
             results.append(one_baseline(work, variant, seed, opt) if baselines else
                            one_seed(folder, work, seed, opt, flags))
             held.release()
             say(f"{variant}, seed {seed}: " + "  ".join(f"{k} {v:.4g}" for k, v in results[-1]["metrics"].items()))
-        record(result, variant, results, opt.seeds, opt, command)
+        record(result, variant, results, opt, command)
     say(f"see {result}")
 
 

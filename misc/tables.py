@@ -9,6 +9,7 @@ import html
 import io
 import json
 import re
+import statistics
 import sys
 from pathlib import Path
 
@@ -18,11 +19,12 @@ from common import scorer  # noqa: E402
 from common.files import replacing  # noqa: E402
 from common.options import InputError, refusing  # noqa: E402
 
-COLUMNS = {"fid": "FID", "kid": "KID", "is": "IS", "precision": "precision", "recall": "recall",
-           "class_kl": "KL of classes", "nearest": "nearest", "agreement": "label agreement"}
-BETTER = {"fid": "lower", "kid": "lower", "is": "higher", "precision": "higher", "recall": "higher",
-          "class_kl": "lower", "agreement": "higher"}
-DIGITS = {"fid": 2, "kid": 2, "is": 2, "precision": 3, "recall": 3, "class_kl": 4, "nearest": 2, "agreement": 4}
+COLUMNS = {"accuracy": "accuracy", "fid": "FID", "kid": "KID", "is": "IS", "precision": "precision",
+           "recall": "recall", "class_kl": "KL of classes", "nearest": "nearest", "agreement": "label agreement"}
+BETTER = {"accuracy": "higher", "fid": "lower", "kid": "lower", "is": "higher", "precision": "higher",
+          "recall": "higher", "class_kl": "lower", "agreement": "higher"}
+DIGITS = {"accuracy": 4, "fid": 2, "kid": 2, "is": 2, "precision": 3, "recall": 3,
+          "class_kl": 4, "nearest": 2, "agreement": 4}
 # what papers report on MNIST: recalled, not read again, and with other features, so for orientation only
 REPORTED = {
     "GAN": "FID about 6.8 ± 0.5 (Lucic et al. 2018; Inception features)",
@@ -30,18 +32,23 @@ REPORTED = {
 
 
 def results():
-    """[(model, variant, entry of result.json)], the baselines last. Raises InputError where a file is damaged or scored
-    by another classifier than the present one."""
+    """[(model, variant, entry of result.json)], the baselines last.
+
+    Raises InputError where a file is damaged, or a result was scored in another way than the others."""
     files = sorted(ROOT.glob("*/samples/result.json"), key=lambda file: (file.parts[-3] == "misc", file))
     present, rows = scorer.sha256(scorer.WEIGHTS), []
     for file in files:
         try:
-            for variant, entry in json.loads(file.read_text()).items():
+            entries = json.loads(file.read_text())
+            for variant, entry in entries.items():
                 if entry["scorer"] != present:
                     raise InputError(f"{file}: {variant} was scored by another classifier; score it with misc/seeds.py")
+                if entry["images"] != 10_000 or {run.get("dataset", "mnist") for run in entry["runs"]} != {"mnist"}:
+                    raise InputError(f"{file}: {variant} is not of 10,000 images against MNIST; move it elsewhere")
                 rows.append((file.parts[-3], variant, entry))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{file} is damaged ({error})") from None
+                length(entry), [cell(entry, name) for name in COLUMNS]  # all that is shown is there
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise InputError(f"{file} is damaged ({type(error).__name__}: {error})") from None
     return rows
 
 
@@ -61,10 +68,10 @@ def title(model, variant):
 
 def length(entry):
     """How long training took, in words."""
-    seconds = sorted(entry["train_seconds"])[len(entry["train_seconds"]) // 2]
-    if "run" not in entry:
+    if "steps" not in entry["runs"][0]:
         return ""
-    return f"{entry['run']['steps']:,} updates, {seconds / 60:.0f} min"
+    minutes = statistics.median(run["seconds"] for run in entry["runs"]) / 60
+    return f"{entry['runs'][0]['steps']:,} updates, {minutes:.0f} min"
 
 
 def result_table(rows):
@@ -86,9 +93,9 @@ def seed_table(rows):
             continue
         seeds = [", ".join(f"{value:.{DIGITS[name]}f}" for value in entry["metrics"][name]["seeds"])
                  for name in ("fid", "is", "recall")]
-        run = entry["run"]
+        run = entry["runs"][-1]
         where = (f"{run['device']}, {run['threads']} threads, {run['precision']}, torch {run['versions']['torch']}, "
-                 f"{entry['date']}")
+                 f"{run['date']}")
         lines.append(f"| {title(model, variant)} | {REPORTED.get(model, '')} | {' | '.join(seeds)} "
                      f"| `{entry['command']}` | {where} |")
     return "\n".join(lines)

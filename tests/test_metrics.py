@@ -106,11 +106,11 @@ def test_nothing_depends_on_the_random_state():
 
 def test_too_few_or_other_images():
     images = torch.zeros(20, 1, 32, 32, dtype=torch.uint8)
-    with pytest.raises(ValueError, match="9 images are too few"):
+    with pytest.raises(InputError, match="9 images are too few"):
         metrics.measure(images[:9], images, images)
-    with pytest.raises(ValueError, match="must be uint8"):
+    with pytest.raises(InputError, match="must be uint8"):
         metrics.measure(images.float(), images, images)
-    with pytest.raises(ValueError, match="must be uint8"):
+    with pytest.raises(InputError, match="must be uint8"):
         metrics.measure(torch.zeros(20, 3, 32, 32, dtype=torch.uint8), images, images)
 
 

@@ -1,9 +1,12 @@
 """The commands of misc/ that draw images, measure them, and write the results."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -11,8 +14,8 @@ import torch
 from conftest import load_model, write_idx
 from running import ROOT, run_here, train_here
 
-from common import checkpoint, scorer
-from common.models import find_folder, load_file, load_networks
+from common import checkpoint, data, scorer
+from common.models import find_checkpoint, find_folder, load_file, load_networks
 from common.options import InputError
 
 MISC, GAN = ROOT / "misc", ROOT / "GAN"
@@ -127,7 +130,9 @@ def test_a_checkpoint_that_does_not_fit_is_refused(trained, change):
 
 def test_find_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert find_folder("GAN") == find_folder(GAN) == find_folder(tmp_path / "GAN") == GAN
+    assert find_folder("GAN") == find_folder(GAN) == GAN
+    with pytest.raises(InputError, match="is not a model's folder"):
+        find_folder(tmp_path / "GAN")  # a path is not taken for a name
     (tmp_path / "GAN").mkdir()
     shutil.copy(GAN / "model.py", tmp_path / "GAN")
     assert find_folder("GAN") == tmp_path / "GAN"
@@ -137,8 +142,9 @@ def test_evaluate_a_file(drawn, capsys, tmp_path):
     assert run_here(MISC / "evaluate.py", drawn, "--out-dir", tmp_path)[0] == 0
     said = capsys.readouterr().out
     record = json.loads((tmp_path / "metrics.json").read_text())
-    ours, real = record["metrics"]["gan"], record["metrics"]["real test images"]
-    assert ours["fid"] > 20 * real["fid"] and ours["is"] < real["is"] and ours["recall"] < real["recall"]
+    ours, real = record["metrics"]["gan"], record["metrics"]["real images"]
+    assert ours["fid"] > 3 * real["fid"] and ours["is"] < real["is"] and ours["recall"] < real["recall"]
+    assert len(record["classes"]) == 10 and sum(record["classes"]) == pytest.approx(1)
     assert record["scorer"] == scorer.sha256(scorer.WEIGHTS) and record["images"] == 300
     assert f"{ours['fid']:.4g}" in said and f"{real['fid']:.4g}" in said
     lines = said.strip().splitlines()
@@ -151,6 +157,38 @@ def test_evaluate_a_model(trained, tmp_path):
     args = ("GAN", "--checkpoint", trained, "--n", 50, "--out-dir", tmp_path)
     assert run_here(MISC / "evaluate.py", *args)[0] == 0
     assert json.loads((tmp_path / "metrics.json").read_text())["images"] == 50
+
+
+def test_references(monkeypatch):
+    monkeypatch.syspath_prepend(str(MISC))
+    evaluate = load_file(MISC / "evaluate.py")
+    digits = data.load("digits", None), data.load("digits", None, train=False)
+    train, test = evaluate.references({"dataset": "digits", "image_size": 32, "holdout": 0}, None)
+    assert torch.equal(train, digits[0].images) and torch.equal(test, digits[1].images)
+    train, test = evaluate.references({"dataset": "digits", "image_size": 32, "holdout": 100}, None)
+    assert torch.equal(train, digits[0].images[:-100]) and torch.equal(test, digits[0].images[-100:])
+
+
+def test_inception_fid(monkeypatch):
+    """With another network in the place of Inception's: grey images reach it in three channels, real and fake apart."""
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    from common import metrics
+
+    class Network(torch.nn.Module):
+        num_features = 6
+
+        def forward(self, images):
+            assert images.dtype == torch.uint8 and images.shape[1:] == (3, 32, 32)
+            return images.double().view(len(images), 6, -1).mean(2)
+
+    monkeypatch.syspath_prepend(str(MISC))
+    evaluate = load_file(MISC / "evaluate.py")
+    a, b = (torch.randint(0, high, (250, 1, 32, 32), dtype=torch.uint8) for high in (256, 100))
+    metric, net = FrechetInceptionDistance(Network()), Network()
+    expected = metrics.fid(*(net(images.expand(-1, 3, -1, -1)) for images in (a, b)))
+    for _ in range(2):  # the metric is used again
+        assert evaluate.inception_fid(metric, b, a) == pytest.approx(expected, rel=1e-6)
 
 
 def write_npz(path, **arrays):
@@ -173,6 +211,10 @@ def test_evaluate_refuses_in_one_line(capsys, drawn, tmp_path):
     digits = json.dumps({"dataset": "digits"})
     few = write_npz(tmp_path / "x.npz", images=images[:3], options=digits)
     assert "too few" in refused(capsys, "evaluate", few, "--out-dir", tmp_path / "out")
+    deep = write_npz(tmp_path / "x.npz", images=images, options="[" * 200_000)
+    assert "cannot be read" in refused(capsys, "evaluate", deep)
+    assert "--n" in refused(capsys, "evaluate", drawn, "--n", 50)
+    assert "--variant" in refused(capsys, "evaluate", "GAN", "--variant", "../x")
 
 
 def test_inception_without_weights_is_refused_in_one_line(capsys, drawn, tmp_path, monkeypatch):
@@ -213,14 +255,15 @@ def test_seeds(repository):
     assert done.returncode == 0, done.stderr
     file = repository / "GAN" / "samples" / "result.json"
     entry = json.loads(file.read_text())["default"]
-    assert entry["seeds"] == [0, 1] and entry["images"] == 100 and entry["run"]["steps"] == 2
+    assert entry["seeds"] == [0, 1] and entry["images"] == 100 and [run["steps"] for run in entry["runs"]] == [2, 2]
     for name in ("fid", "kid", "is", "precision", "recall", "class_kl"):
         value = entry["metrics"][name]
         assert value["mean"] == pytest.approx(np.mean(value["seeds"])) and len(value["seeds"]) == 2
         assert value["std"] == pytest.approx(np.std(value["seeds"], ddof=1))
     assert entry["metrics"]["fid"]["seeds"][0] != entry["metrics"]["fid"]["seeds"][1]
     assert entry["command"] == f"python {' '.join(SEEDS)} --seeds 0 1 {' '.join(SHORT)} --max-steps 2"
-    assert entry["device"] and entry["versions"]["torch"] == torch.__version__ and len(entry["train_seconds"]) == 2
+    for run in entry["runs"]:
+        assert run["device"] and run["versions"]["torch"] == torch.__version__ and run["dataset"] == "digits"
     assert not (repository / "GAN" / "samples" / "process.gif").exists()  # the model's own pictures are left alone
 
     # what is done is not redone, another variant stays beside it, other options are not mixed in
@@ -230,32 +273,90 @@ def test_seeds(repository):
     assert {path: path.stat().st_mtime_ns for path in work.rglob("*.pt")} == kept
     assert json.loads(file.read_text())["default"]["seeds"] == [0]
     done = seeds(repository, "--seeds", "0", *SHORT, "--max-steps", "3")
-    assert done.returncode == 2 and "other options" in done.stderr
+    assert done.returncode == 2 and "results of another flags" in done.stderr
     done = seeds(repository, "--seeds", "0", "--variant", "short", *SHORT, "--max-steps", "1")
     assert done.returncode == 0 and set(json.loads(file.read_text())) == {"default", "short"}
+
+    # nor are those of changed code
+    source = repository / "GAN" / "train.py"
+    source.write_text(source.read_text().replace("= 0.5  #", "= 0.6  #"))
+    done = seeds(repository, "--seeds", "0", *SHORT, "--max-steps", "2")
+    assert done.returncode == 2 and "results of another code" in done.stderr
 
     file.write_text("[")
     done = seeds(repository, "--seeds", "0", *SHORT)
     assert done.returncode == 2 and "damaged" in done.stderr and file.read_text() == "["
 
 
+def test_changed_code_is_known_by_what_it_does(repository, monkeypatch):
+    monkeypatch.syspath_prepend(str(MISC))
+    code, folder = load_file(MISC / "seeds.py").code, repository / "GAN"
+    before, source = code(folder), folder / "train.py"
+    source.write_text("# a comment\n" + source.read_text().replace('"""GAN: ', '"""The GAN: '))
+    assert code(folder) == before
+    source.write_text(source.read_text().replace("= 0.5  #", "= 0.6  #"))
+    assert code(folder) != before
+
+
+def test_variants_lie_in_folders_of_their_own(repository):
+    """A model whose options have a `variant`, and one that does not generate."""
+    source = repository / "GAN" / "train.py"
+    source.write_text(source.read_text().replace("    lr_g:", "    variant: str = 'plain'  # a name\n    lr_g:"))
+    assert train_here(source.parent, *SHORT[1:], "--max-steps", 2)[0] == 0
+    assert train_here(source.parent, *SHORT[1:], "--max-steps", 1, "--variant", "other")[0] == 0
+    assert train_here(source.parent, "--max-steps", 3, "--variant", "other", "--resume")[0] == 0
+    assert {path.name for path in (repository / "GAN" / "samples").iterdir()} == {"plain", "other"}
+    assert find_checkpoint(source.parent, "other") == source.parent / "checkpoints" / "other" / "checkpoint.pt"
+    assert checkpoint.load(find_checkpoint(source.parent, "other"))["step"] == 3
+    with pytest.raises(InputError, match="choose with --variant one of other, plain"):
+        find_checkpoint(source.parent)
+    args = (source.parent, "--variant", "plain", "--n", 20, "--out", repository / "x.npz")
+    assert run_here(repository / "misc" / "generate.py", *args)[0] == 0
+
+
+def test_seeds_of_a_model_that_does_not_generate(repository):
+    shutil.copytree(ROOT / "Classification", repository / "Classification",
+                    ignore=shutil.ignore_patterns("__pycache__", "checkpoints", "samples", "logs"))
+    args = [sys.executable, SEEDS[0], "Classification", "--seeds", "0", *SHORT, "--max-steps", "2"]
+    done = subprocess.run(args, cwd=repository, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    entry = json.loads((repository / "Classification" / "samples" / "result.json").read_text())["default"]
+    assert set(entry["metrics"]) == {"accuracy"} and 0 <= entry["metrics"]["accuracy"]["mean"] <= 1
+
+
 def test_seeds_go_on_after_an_interruption(repository):
     """A training that ended early (as after SIGINT) is continued, not measured and not begun again."""
     work = repository / "GAN" / "checkpoints" / "seeds" / "default" / "0"
-    begun = [sys.executable, "GAN/train.py", "--seed", "0", *SHORT[1:], "--max-steps", "2", "--out-dir", work]
-    done = subprocess.run(begun, cwd=repository, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    done = seeds(repository, "--seeds", "0", *SHORT, "--max-steps", "4")
-    assert done.returncode == 0, done.stderr
-    state = checkpoint.load(work / "checkpoints" / "checkpoint.pt")
-    assert state["step"] == 4 and len(state["losses"]["values"]) == 4
-    assert json.loads((work / "samples" / "run.json").read_text())["steps"] == 4
-
-
-def test_seeds_hand_on_what_train_refuses(repository):
-    done = seeds(repository, "--seeds", "0", "--", "--lr-g", "-1")
-    assert done.returncode == 2 and "--lr-g" in done.stderr and "Traceback" not in done.stderr
+    args = ("--seeds", "0", *SHORT, "--epochs", "4")  # of five updates
+    with subprocess.Popen([sys.executable, *SEEDS, *args], cwd=repository, stderr=subprocess.PIPE, text=True,
+                          start_new_session=True) as child:
+        while not (work / "samples" / "epoch_0002.png").exists():
+            assert child.poll() is None
+            time.sleep(0.05)
+        os.killpg(child.pid, signal.SIGINT)  # as Ctrl-C does
+        said = child.stderr.read()
+    assert child.returncode == 130 and "goes on from there" in said and "Traceback" not in said, said
+    before = checkpoint.load(work / "checkpoints" / "checkpoint.pt")
+    assert 10 <= before["step"] < 20
     assert not (repository / "GAN" / "samples" / "result.json").exists()
+
+    done = seeds(repository, *args)
+    assert done.returncode == 0, done.stderr
+    after = checkpoint.load(work / "checkpoints" / "checkpoint.pt")
+    assert after["step"] == 20 and torch.equal(after["losses"]["values"][:before["step"]], before["losses"]["values"])
+    assert not (work / "checkpoints" / "checkpoint.pt.previous").exists()
+
+
+@pytest.mark.parametrize("args", [
+    ("--seeds",), ("--seeds", "0", "0"), ("--seeds", "-1"), ("--n", "5"), ("--variant", "../x"), ("--variant", "/x"),
+    ("--", "--seed", "7"), ("--", "--out_dir=x"), ("--", "--resume"), ("--", "--dataset", "fashion-mnist"),
+    ("--", "--lr-g", "-1")])
+def test_seeds_refuse_in_one_line(repository, args):
+    """Before any work, or as train.py does."""
+    done = subprocess.run([sys.executable, SEEDS[0], "GAN", *args], cwd=repository, capture_output=True, text=True)
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert not (repository / "GAN" / "samples" / "result.json").exists()
+    assert not list((repository / "GAN").glob("checkpoints/**/*.pt"))
 
 
 def test_baselines(tmp_path, monkeypatch):
