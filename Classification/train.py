@@ -58,6 +58,7 @@ def main():
         run.log(update(x, label))
         run.curve("accuracy", lambda: {"train": accuracy(run.train), "test": accuracy(test)})
 
+    run.record({"accuracy": accuracy(test)})
     confidence, predicted = predict(average, test).max(1)
     run.save("confusion", confusion_matrix(test.labels, predicted, test.classes))
     wrong = (predicted != test.labels).nonzero().flatten()

@@ -7,8 +7,9 @@ Algorithm 1 of the paper with k = 1, for the value function of its equation 1:
 
 G ascends log D(G(z)) instead of descending log(1 - D(G(z))), as the paper advises in section 3.
 Departures: the two updates of a step share one z (the paper draws two); z ~ N(0, I) (DCGAN: uniform); images lie in
-[0, 1] behind a sigmoid (DCGAN: tanh); G's step size is 1e-3 (DCGAN: 2e-4, as D's); weights start from PyTorch's default
-(DCGAN: N(0, 0.02), --init dcgan); samples come from a moving average of G (--ema 0: from G).
+[0, 1] behind a sigmoid (DCGAN: tanh); D sees real and generated images through noise (Sonderby et al. 2016, arXiv
+1610.04490; --instance-noise 0: without); weights start from PyTorch's default (DCGAN: N(0, 0.02), --init dcgan);
+samples come from a moving average of G (--ema 0: from G).
 """
 
 import sys
@@ -20,7 +21,7 @@ import torch
 from torch.optim import Adam
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from common import BaseOptions, Count, Decay, Positive, Run, bce, descend, moving_average, noise_like
+from common import BaseOptions, Count, Decay, NonNegative, Positive, Run, bce, descend, moving_average, noise_like
 from model import build, sample
 
 
@@ -29,9 +30,9 @@ class Options(BaseOptions):
     """GAN on 32 x 32 images."""
 
     latent_dim: Count = 100  # dimension of z
-    lr_g: Positive = 1e-3  # Adam's step size of G
-    lr_d: Positive = 2e-4  # Adam's step size of D
+    lr: Positive = 2e-4  # Adam's step size, of G and of D
     beta1: Decay = 0.5  # Adam's decay of the gradient's mean
+    instance_noise: NonNegative = 0.1  # standard deviation of the noise on the images, real or not, that D sees
     init: Literal["pytorch", "dcgan"] = "pytorch"  # initial weights: PyTorch's default, or N(0, 0.02)
     ema: Decay = 0.999  # decay of the moving average of G that samples are drawn from; 0: draw them from G itself
 
@@ -41,21 +42,24 @@ def main():
     opt = run.options
     nets = run.networks(build, latent_dim=opt.latent_dim, init=opt.init, average=opt.ema > 0, **run.image)
     G, D = nets["G"], nets["D"]
-    adam_g = run.optimizer(Adam, G, lr=opt.lr_g, betas=(opt.beta1, 0.999))
-    adam_d = run.optimizer(Adam, D, lr=opt.lr_d, betas=(opt.beta1, 0.999))
+    adam_g = run.optimizer(Adam, G, lr=opt.lr, betas=(opt.beta1, 0.999))
+    adam_d = run.optimizer(Adam, D, lr=opt.lr, betas=(opt.beta1, 0.999))
     t = run.tensor("t", 0.0)  # updates so far
     z_fixed = run.noise(100, opt.latent_dim)
+
+    def noisy(x):  # hides from D what nobody sees, such as a background of exactly 0
+        return x + opt.instance_noise * torch.randn_like(x)
 
     @run.step
     def update(x):
         fake = G(noise_like(x, opt.latent_dim))  # z ~ N(0, I)
 
         # D ascends log D(x) + log(1 - D(G(z)))
-        d_loss = bce(D(x), 1) + bce(D(fake.detach()), 0)
+        d_loss = bce(D(noisy(x)), 1) + bce(D(noisy(fake.detach())), 0)
         descend((adam_d, d_loss))
 
         # G ascends log D(G(z))
-        g_loss = bce(D(fake), 1)
+        g_loss = bce(D(noisy(fake)), 1)
         descend((adam_g, g_loss))
 
         if opt.ema:  # over fewer updates at first, when G changes fastest

@@ -19,11 +19,12 @@ from common import scorer  # noqa: E402
 from common.files import replacing  # noqa: E402
 from common.options import InputError, refusing  # noqa: E402
 
-COLUMNS = {"fid": "FID", "kid": "KID", "is": "IS", "precision": "precision", "recall": "recall",
-           "class_kl": "KL of classes", "nearest": "nearest", "agreement": "label agreement"}
-BETTER = {"fid": "lower", "kid": "lower", "is": "higher", "precision": "higher", "recall": "higher",
-          "class_kl": "lower", "agreement": "higher"}
-DIGITS = {"fid": 2, "kid": 2, "is": 2, "precision": 3, "recall": 3, "class_kl": 4, "nearest": 2, "agreement": 4}
+COLUMNS = {"accuracy": "accuracy", "fid": "FID", "kid": "KID", "is": "IS", "precision": "precision",
+           "recall": "recall", "class_kl": "KL of classes", "nearest": "nearest", "agreement": "label agreement"}
+BETTER = {"accuracy": "higher", "fid": "lower", "kid": "lower", "is": "higher", "precision": "higher",
+          "recall": "higher", "class_kl": "lower", "agreement": "higher"}
+DIGITS = {"accuracy": 4, "fid": 2, "kid": 2, "is": 2, "precision": 3, "recall": 3,
+          "class_kl": 4, "nearest": 2, "agreement": 4}
 # what papers report on MNIST: recalled, not read again, and with other features, so for orientation only
 REPORTED = {
     "GAN": "FID about 6.8 ± 0.5 (Lucic et al. 2018; Inception features)",
