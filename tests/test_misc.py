@@ -15,7 +15,7 @@ from conftest import load_model, write_idx
 from running import ROOT, run_here, train_here
 
 from common import checkpoint, data, scorer
-from common.models import find_folder, load_file, load_networks
+from common.models import find_checkpoint, find_folder, load_file, load_networks
 from common.options import InputError
 
 MISC, GAN = ROOT / "misc", ROOT / "GAN"
@@ -298,6 +298,32 @@ def test_changed_code_is_known_by_what_it_does(repository, monkeypatch):
     assert code(folder) != before
 
 
+def test_variants_lie_in_folders_of_their_own(repository):
+    """A model whose options have a `variant`, and one that does not generate."""
+    source = repository / "GAN" / "train.py"
+    source.write_text(source.read_text().replace("    lr:", "    variant: str = 'plain'  # a name\n    lr:"))
+    assert train_here(source.parent, *SHORT[1:], "--max-steps", 2)[0] == 0
+    assert train_here(source.parent, *SHORT[1:], "--max-steps", 1, "--variant", "other")[0] == 0
+    assert train_here(source.parent, "--max-steps", 3, "--variant", "other", "--resume")[0] == 0
+    assert {path.name for path in (repository / "GAN" / "samples").iterdir()} == {"plain", "other"}
+    assert find_checkpoint(source.parent, "other") == source.parent / "checkpoints" / "other" / "checkpoint.pt"
+    assert checkpoint.load(find_checkpoint(source.parent, "other"))["step"] == 3
+    with pytest.raises(InputError, match="choose with --variant one of other, plain"):
+        find_checkpoint(source.parent)
+    args = (source.parent, "--variant", "plain", "--n", 20, "--out", repository / "x.npz")
+    assert run_here(repository / "misc" / "generate.py", *args)[0] == 0
+
+
+def test_seeds_of_a_model_that_does_not_generate(repository):
+    shutil.copytree(ROOT / "Classification", repository / "Classification",
+                    ignore=shutil.ignore_patterns("__pycache__", "checkpoints", "samples", "logs"))
+    args = [sys.executable, SEEDS[0], "Classification", "--seeds", "0", *SHORT, "--max-steps", "2"]
+    done = subprocess.run(args, cwd=repository, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    entry = json.loads((repository / "Classification" / "samples" / "result.json").read_text())["default"]
+    assert set(entry["metrics"]) == {"accuracy"} and 0 <= entry["metrics"]["accuracy"]["mean"] <= 1
+
+
 def test_seeds_go_on_after_an_interruption(repository):
     """A training that ended early (as after SIGINT) is continued, not measured and not begun again."""
     work = repository / "GAN" / "checkpoints" / "seeds" / "default" / "0"
@@ -324,7 +350,7 @@ def test_seeds_go_on_after_an_interruption(repository):
 @pytest.mark.parametrize("args", [
     ("--seeds",), ("--seeds", "0", "0"), ("--seeds", "-1"), ("--n", "5"), ("--variant", "../x"), ("--variant", "/x"),
     ("--", "--seed", "7"), ("--", "--out_dir=x"), ("--", "--resume"), ("--", "--dataset", "fashion-mnist"),
-    ("--", "--lr-g", "-1")])
+    ("--", "--lr", "-1")])
 def test_seeds_refuse_in_one_line(repository, args):
     """Before any work, or as train.py does."""
     done = subprocess.run([sys.executable, SEEDS[0], "GAN", *args], cwd=repository, capture_output=True, text=True)

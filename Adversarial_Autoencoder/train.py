@@ -1,0 +1,92 @@
+"""Adversarial autoencoder: Makhzani et al. 2015 (arXiv 1511.05644), without labels.
+
+The two phases of each step (section 2):
+
+    reconstruction   encoder and decoder descend  E_x |x - decoder(encoder(x))|^2
+    regularisation   D ascends                    E_z[log D(z)] + E_x[log(1 - D(encoder(x)))],  z ~ p(z)
+                     the encoder ascends          E_x[log D(encoder(x))]
+
+so that the codes follow the prior p(z) (--prior). The encoder is deterministic, the first of the paper's three kinds.
+Departures: Adam (the paper: SGD with momentum); the squared error is summed over the pixels; images are 32 x 32.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch.optim import Adam
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from common import BaseOptions, Decay, Positive, Run, bce, descend, evaluating
+from common.images import codes_over_prior, unit_square
+from common.metrics import nearest_neighbour_accuracy
+from model import build, draw, sample
+
+
+@dataclass
+class Options(BaseOptions):
+    """Adversarial autoencoder on 32 x 32 images, with a code of two dimensions."""
+
+    prior: Literal["gaussian", "mixture", "triangle", "donut", "swiss-roll", "uniform"] = "gaussian"  # p(z) of the codes
+    lr: Positive = 2e-4  # Adam's step size in the reconstruction phase
+    lr_d: Positive = 2e-4  # Adam's step size of D and of the encoder in the regularisation phase
+    beta1: Decay = 0.5  # Adam's decay of the gradient's mean in the regularisation phase
+
+    variant = property(lambda self: self.prior)
+
+
+def main():
+    run = Run(Options, __file__)
+    opt = run.options
+    nets = run.networks(build, prior=opt.prior, **run.image)
+    encoder, decoder, D, test = nets["encoder"], nets["decoder"], nets["D"], run.test
+    adam_ae = run.optimizer(Adam, encoder, decoder, lr=opt.lr)
+    adam_d = run.optimizer(Adam, D, lr=opt.lr_d, betas=(opt.beta1, 0.999))
+    adam_e = run.optimizer(Adam, encoder, lr=opt.lr_d, betas=(opt.beta1, 0.999))
+
+    def squared_error(x):
+        return (decoder(encoder(x)) - x).square().flatten(1).sum(1).mean()
+
+    @run.step
+    def reconstruct(x):
+        error = squared_error(x)
+        descend((adam_ae, error))
+        return {"squared error": error}
+
+    @run.step
+    def regularise(x):
+        z, code = draw(opt.prior, len(x), device=x.device), encoder(x)
+        d_loss = bce(D(z), 1) + bce(D(code.detach()), 0)
+        descend((adam_d, d_loss))
+        e_loss = bce(D(code), 1)
+        descend((adam_e, e_loss))
+        return {"D": d_loss, "encoder": e_loss}
+
+    def encode(data):
+        with evaluating(encoder):
+            return torch.cat([encoder(x) for x, _ in data.batches(1000)])
+
+    def error(data):
+        with evaluating(encoder, decoder):
+            return sum(squared_error(x) * len(x) for x, _ in data.batches(1000)) / len(data)
+
+    originals = next(iter(test.batches(100)))[0]
+    for x, _ in run.batches():
+        run.log({**reconstruct(x), **regularise(x)})
+        run.show(lambda: sample(nets, len(originals), z=encode(test[:100])))
+        run.curve("error", lambda: {"train": error(run.train), "test": error(test)})
+
+    codes = encode(test)
+    z = draw(opt.prior, len(codes), torch.Generator().manual_seed(opt.seed)).to(codes)
+    run.record({"error": error(test), "two_sample": nearest_neighbour_accuracy(codes, z)})
+    run.save("original", originals)
+    run.save("random", sample(nets, 100, generator=torch.Generator().manual_seed(opt.seed)))
+    run.save("scatter", codes_over_prior(codes, test.labels, test.classes, z, f"codes over the prior: {opt.prior}"))
+    low, high = z.quantile(0.01, 0), z.quantile(0.99, 0)
+    run.save("manifold", sample(nets, 400, z=low + (high - low) * unit_square(20).to(z)))
+
+
+if __name__ == "__main__":
+    main()
