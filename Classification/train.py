@@ -58,8 +58,8 @@ def main():
         run.log(update(x, label))
         run.curve("accuracy", lambda: {"train": accuracy(run.train), "test": accuracy(test)})
 
-    run.record({"accuracy": accuracy(test)})
     confidence, predicted = predict(average, test).max(1)
+    run.record({"accuracy": (predicted == test.labels).float().mean()})
     run.save("confusion", confusion_matrix(test.labels, predicted, test.classes))
     wrong = (predicted != test.labels).nonzero().flatten()
     wrong = wrong[confidence[wrong].argsort(descending=True)][:40]  # the most confident first

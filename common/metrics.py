@@ -12,8 +12,7 @@ from torch import nn
 from common import scorer
 from common.options import InputError
 
-HIGHER_IS_BETTER = {"fid": False, "kid": False, "is": True, "precision": True, "recall": True, "class_kl": False,
-                    "nearest": None, "agreement": True}
+HIGHER_IS_BETTER = ("accuracy", "is", "precision", "recall", "agreement")
 
 
 class Given(nn.Module):

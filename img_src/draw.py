@@ -4,7 +4,6 @@ Layers and shapes are read from the networks that the model's `build()` returns,
 wired, and the losses, is one short function per model at the end of this file: to add a model, write one and name it in
 DIAGRAMS."""
 
-import importlib.util
 import math
 import sys
 from collections import namedtuple
@@ -20,7 +19,9 @@ from matplotlib.patches import FancyBboxPatch, Polygon
 from torch import nn
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))  # each model.py imports common
+sys.path.insert(0, str(HERE.parent))
+from common.models import load_file  # noqa: E402
+
 STYLE = {"svg.fonttype": "path", "svg.hashsalt": "img_src", "font.family": "DejaVu Sans", "mathtext.fontset": "cm"}
 INK, NETWORKS = "#222222", ("#3a6fb0", "#cf6a1f", "#3f8a57", "#8059a0")
 # Widths in px: the outer margin, a stage, a variable, the arrow between two columns. With five stages they sum to 800.
@@ -267,9 +268,7 @@ DIAGRAMS = {"Classification": classification, "GAN": gan}  # the model's folder:
 
 def draw(name, folder=HERE):
     """Draws the model in the folder `name` as <folder>/<name>.svg; returns that path."""
-    spec = importlib.util.spec_from_file_location(f"drawn_{name}", HERE.parent / name / "model.py")
-    model = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(model)
+    model = load_file(HERE.parent / name / "model.py")
     path = Path(folder) / f"{name}.svg"
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # a user's matplotlibrc changes nothing

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from generate import generate, load  # noqa: E402
 
-from common import Count, acceleration, data, metrics, scorer  # noqa: E402
+from common import Count, data, metrics, scorer  # noqa: E402
 from common.files import writable_folder  # noqa: E402
 from common.images import captioned, embedding, figure, save_figure  # noqa: E402
 from common.log import environment, say, write_json  # noqa: E402
@@ -105,9 +105,10 @@ def table(columns):
     return "\n".join(lines)
 
 
-def draw(folder, name, images, labels, train, test):
-    """Draws what the numbers stand for: classes, confidence, embedding, nearest training images."""
-    (features, logits), (real_features, real_logits) = scorer.score(images), scorer.score(test)
+def draw(folder, name, images, scores, real_scores, train):
+    """Draws what the numbers stand for: classes, confidence, embedding, nearest training images. Scores are what
+    scorer.score makes of the images and of the real ones they are held against."""
+    (features, logits), (real_features, real_logits) = scores, real_scores
     name = name if name != REAL else "generated"
     series = {REAL: real_logits, name: logits}
 
@@ -159,8 +160,7 @@ def main():
     else:
         folder = find_folder(opt.what)
         path = opt.checkpoint or find_checkpoint(folder, opt.variant)
-        images, labels, state = generate(folder, path, opt.n or 10_000, opt.seed or 0,
-                                         device=acceleration.find_device("auto").type)
+        images, labels, state = generate(folder, path, opt.n or 10_000, opt.seed or 0)
         options, name = state["options"], folder.name
         inside = (folder / "checkpoints") in path.parents  # then its folder is named like the variant
         out = folder / "samples" / (path.parent.relative_to(folder / "checkpoints") if inside else "") / "evaluation"
@@ -171,10 +171,11 @@ def main():
         columns[name]["inception_fid"] = inception_fid(inception, images, test)
         columns[REAL]["inception_fid"] = inception_fid(inception, some(train, len(images), 0), test)
     print(table(columns))
-    draw(out, name, images, labels, train, test)
+    scores = scorer.score(images)
+    draw(out, name, images, scores, scorer.score(test), train)
     write_json(out / "metrics.json", {
         "images": len(images), "against": len(test), "scorer": scorer.sha256(scorer.WEIGHTS), "metrics": columns,
-        "classes": metrics.class_histogram(scorer.score(images)[1]).tolist(), **environment()})
+        "classes": metrics.class_histogram(scores[1]).tolist(), **environment()})
     say(f"see {out}")
 
 

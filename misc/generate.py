@@ -17,7 +17,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from common import Count, acceleration, checkpoint  # noqa: E402
-from common.files import replacing, writable_folder  # noqa: E402
+from common.files import replacing, writable_file  # noqa: E402
 from common.images import save_grid  # noqa: E402
 from common.log import say  # noqa: E402
 from common.models import find_checkpoint, find_folder, load_file, load_networks  # noqa: E402
@@ -64,16 +64,16 @@ def draw(model, nets, n, seed=0, size=500):
     return torch.cat(images), None if labels is None else labels.cpu()
 
 
-def generate(folder, path, n=10_000, seed=0, size=500, device="cpu"):
+def generate(folder, path, n=10_000, seed=0, size=500, device="auto"):
     """`draw` from the model of a folder and a checkpoint. Returns images, labels or None, and the checkpoint.
 
     Raises InputError where the two do not make a model that generates."""
     state, model = checkpoint.load(path), load_file(folder / "model.py")
     if not hasattr(model, "sample"):
         raise InputError(f"{folder.name} does not generate: its model.py has no function sample")
-    nets = load_networks(model, state, path)
+    nets, device = load_networks(model, state, path), acceleration.find_device(device)
     for net in nets.values():
-        acceleration.place(net, torch.device(device))
+        acceleration.place(net, device)
     return *draw(model, nets, n, seed, size), state
 
 
@@ -102,16 +102,9 @@ def load(path):
 
 def main():
     opt = parse(Options)
-    if opt.out.suffix not in (".npz", ".png"):
-        raise InputError(f"--out: must end in .npz or .png, not {opt.out.name}")
-    if opt.out.is_dir():
-        raise InputError(f"--out: {opt.out} is a folder")
-    folder = find_folder(opt.model)
-    writable_folder(opt.out.parent, "--out")
-    grid = opt.out.suffix == ".png"
-    device = acceleration.find_device(opt.device)
+    folder, grid = find_folder(opt.model), writable_file(opt.out, "--out", ".npz", ".png").suffix == ".png"
     images, labels, state = generate(folder, opt.checkpoint or find_checkpoint(folder, opt.variant),
-                                     opt.n or (100 if grid else 10_000), opt.seed, opt.batch_size, device.type)
+                                     opt.n or (100 if grid else 10_000), opt.seed, opt.batch_size, opt.device)
     if grid:
         save_grid(opt.out, images.float() / 255)
     else:

@@ -15,10 +15,10 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from common import Count, Positive, data, scorer  # noqa: E402
-from common.files import replacing, writable_folder  # noqa: E402
+from common.files import replacing, writable_file  # noqa: E402
 from common.log import environment, say, write_json  # noqa: E402
 from common.options import InputError, Seed, parse, refusing  # noqa: E402
-from common.updates import descend  # noqa: E402
+from common.updates import descend, evaluating  # noqa: E402
 
 
 @dataclass
@@ -44,18 +44,13 @@ def distort(x):
 
 
 def accuracy(net, dataset):
-    net.eval()
-    with torch.no_grad():
-        right = sum((net(x).argmax(1) == label).sum().item() for x, label in dataset.batches(1000))
-    net.train()
-    return right / len(dataset)
+    with evaluating(net):
+        return sum((net(x).argmax(1) == label).sum().item() for x, label in dataset.batches(1000)) / len(dataset)
 
 
 def main():
     opt = parse(Options)
-    writable_folder(opt.out.parent, "--out")
-    if opt.out.suffix != ".pt":
-        raise InputError(f"--out: must end in .pt, not {opt.out.name}")
+    writable_file(opt.out, "--out", ".pt")
     root = data.data_dir(opt.data_dir)
     data.resolve("mnist", root)
     train, test = data.load("mnist", root), data.load("mnist", root, train=False)

@@ -28,7 +28,7 @@ from baselines import BASELINES  # noqa: E402
 from evaluate import DIGITS, floor, references  # noqa: E402
 from generate import generate  # noqa: E402
 
-from common import Count, acceleration, data, metrics, scorer  # noqa: E402
+from common import Count, data, metrics, scorer  # noqa: E402
 from common.files import lock, writable_folder  # noqa: E402
 from common.log import environment, say, write_json  # noqa: E402
 from common.models import find_checkpoint, find_folder, load_file  # noqa: E402
@@ -102,11 +102,14 @@ def code(folder):
     return digest.hexdigest()[:16]
 
 
-def kept(work, name, asked, make):
+def kept(work, name, asked, make, renew=False):
     """What make() returns, a dict, kept in <work>/<name>.json: done once for what is asked (a plain dict).
 
-    What is asked is kept before it is done. Raises InputError where the folder holds work on another question."""
+    What is asked is kept before it is done. Where the folder holds work on another question it is done anew (renew), or
+    InputError raised."""
     before = read(work / f"{name}.json")
+    if renew and before.get("asked") != asked:
+        before = {}
     if before and before["asked"] != asked:
         changed = ", ".join(key for key in asked if asked[key] != before["asked"].get(key))
         raise InputError(f"{work} holds results of another {changed}; give another --variant, or --fresh")
@@ -139,15 +142,12 @@ def one_seed(folder, work, seed, opt, flags):
     def scored():
         if not hasattr(load_file(folder / "model.py"), "sample"):
             return {}
-        images, labels, state = generate(folder, find_checkpoint(work), opt.n, seed,
-                                         device=acceleration.find_device("auto").type)
+        images, labels, state = generate(folder, find_checkpoint(work), opt.n, seed)
         known, test = references(state["options"], data.data_dir(opt.data_dir))
         return metrics.measure(images, test, known, labels)
 
     run = kept(work, "training", {"flags": flags, "code": code(folder)}, trained)
-    if read(work / "metrics.json").get("asked") != measuring(opt):  # measuring anew costs a minute
-        (work / "metrics.json").unlink(missing_ok=True)
-    return {"metrics": {**run.pop("results"), **kept(work, "metrics", measuring(opt), scored)}, "run": run}
+    return {"metrics": {**run.pop("results"), **kept(work, "metrics", measuring(opt), scored, renew=True)}, "run": run}
 
 
 def one_baseline(work, name, seed, opt):
@@ -158,7 +158,7 @@ def one_baseline(work, name, seed, opt):
             return {"metrics": floor(known, test, opt.n, seed), "run": made_now()}
         return {"metrics": metrics.measure(BASELINES[name](known, opt.n, seed), test, known), "run": made_now()}
 
-    return kept(work, "metrics", measuring(opt), scored)
+    return kept(work, "metrics", measuring(opt), scored, renew=True)
 
 
 def summary(results):

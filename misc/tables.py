@@ -15,14 +15,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from common import scorer  # noqa: E402
+from common import metrics, scorer  # noqa: E402
 from common.files import replacing  # noqa: E402
 from common.options import InputError, refusing  # noqa: E402
 
 COLUMNS = {"accuracy": "accuracy", "fid": "FID", "kid": "KID", "is": "IS", "precision": "precision",
            "recall": "recall", "class_kl": "KL of classes", "nearest": "nearest", "agreement": "label agreement"}
-BETTER = {"accuracy": "higher", "fid": "lower", "kid": "lower", "is": "higher", "precision": "higher",
-          "recall": "higher", "class_kl": "lower", "agreement": "higher"}
 DIGITS = {"accuracy": 4, "fid": 2, "kid": 2, "is": 2, "precision": 3, "recall": 3,
           "class_kl": 4, "nearest": 2, "agreement": 4}
 # what papers report on MNIST: recalled, not read again, and with other features, so for orientation only
@@ -45,6 +43,8 @@ def results():
                     raise InputError(f"{file}: {variant} was scored by another classifier; score it with misc/seeds.py")
                 if entry["images"] != 10_000 or {run.get("dataset", "mnist") for run in entry["runs"]} != {"mnist"}:
                     raise InputError(f"{file}: {variant} is not of 10,000 images against MNIST; move it elsewhere")
+                if any(run.get("holdout") for run in entry["runs"]):
+                    raise InputError(f"{file}: {variant} was held against --holdout images; move it elsewhere")
                 rows.append((file.parts[-3], variant, entry))
                 length(entry), [cell(entry, name) for name in COLUMNS]  # all that is shown is there
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
@@ -164,7 +164,7 @@ def gallery(rows):
     """The page, self-contained: a sortable table of results, and each model's GIF, last grid, curves and numbers."""
     names = [name for name in COLUMNS if any(name in entry["metrics"] for _, _, entry in rows)]
     def head(name):
-        first = "down" if BETTER.get(name) == "higher" else "up"
+        first = "down" if name in metrics.HIGHER_IS_BETTER else "up"
         return f'<th data-first="{first}"><button>{COLUMNS[name]}</button></th>'
 
     def data(value, shown):

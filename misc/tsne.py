@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from common import Count, Positive, data  # noqa: E402
-from common.files import writable_folder  # noqa: E402
+from common.files import writable_file  # noqa: E402
 from common.images import figure, save_figure, scatter_of_digits  # noqa: E402
 from common.log import say  # noqa: E402
 from common.options import InputError, parse, refusing  # noqa: E402
@@ -31,9 +31,7 @@ def main():
     from sklearn.manifold import TSNE
 
     opt = parse(Options)
-    if opt.out.suffix != ".png":
-        raise InputError(f"--out: must end in .png, not {opt.out.name}")
-    writable_folder(opt.out.parent, "--out")
+    writable_file(opt.out, "--out", ".png")
     root = data.data_dir(opt.data_dir)
     name, _ = data.resolve(opt.dataset, root)
     train = data.load(name, root)[:opt.n]
