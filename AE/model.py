@@ -12,12 +12,13 @@ WIDTHS = (512, 256, 128)  # between image and code
 class Encoder(nn.Module):
     """Images (N, channels, S, S) in [0, 1] -> codes (N, latent_dim), float32.
 
-    mean (latent_dim,) and covariance (latent_dim, latent_dim), buffers: of the codes, as `follow` saw them."""
+    Buffers mean (latent_dim,) and covariance (latent_dim, latent_dim): moving averages of those of the training codes,
+    to draw from. They start at 0 and the identity and need some 500 updates to arrive."""
 
-    def __init__(self, pixels, latent_dim, code):
+    def __init__(self, inputs, latent_dim, code):
         super().__init__()
-        self.latent_dim, self.code = latent_dim, code
-        self.body = MLP(pixels, *WIDTHS, latent_dim, activation=nn.Sigmoid() if code == "sigmoid" else None)
+        self.code = code
+        self.body = MLP(inputs, *WIDTHS, latent_dim, activation=nn.Sigmoid() if code == "sigmoid" else None)
         self.register_buffer("mean", torch.zeros(latent_dim))
         self.register_buffer("covariance", torch.eye(latent_dim))
 
@@ -25,20 +26,22 @@ class Encoder(nn.Module):
         return self.body(x.flatten(1))
 
     @torch.no_grad()
-    def follow(self, z, decay=0.99):
-        """Moves mean and covariance to those of the codes z (N, latent_dim), as moving averages."""
+    def track(self, z, decay=0.99):
+        """Moves mean and covariance towards those of a batch of codes z (N, latent_dim)."""
+        centred = z - z.mean(0)
         self.mean.lerp_(z.mean(0), 1 - decay)
-        z = z - self.mean
-        self.covariance.lerp_((z.T @ z / len(z)).to(z.dtype), 1 - decay)
+        # not as a matrix product, which autocast would compute in bf16
+        self.covariance.lerp_((centred[:, :, None] * centred[:, None]).mean(0), 1 - decay)
 
     def draw(self, n, generator=None):
         """n codes (n, latent_dim): uniform in [0, 1] behind a sigmoid, else normal with that mean and covariance."""
-        shape, device = (n, self.latent_dim), generator.device if generator else None
+        shape, device = (n, len(self.mean)), generator.device if generator else None
         if self.code == "sigmoid":
-            return torch.rand(shape, generator=generator, device=device).to(self.mean.device)
-        z = torch.randn(shape, generator=generator, device=device).to(self.mean.device)
-        values, vectors = torch.linalg.eigh(self.covariance)
-        return self.mean + z * values.clamp(min=0).sqrt() @ vectors.T
+            return torch.rand(shape, generator=generator, device=device).to(self.mean)
+        z = torch.randn(shape, generator=generator, device=device).to(self.mean)
+        values, vectors = torch.linalg.eigh(self.covariance.double().cpu())
+        root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T  # the symmetric one is unique
+        return self.mean + z @ root.to(self.mean)
 
 
 def build(latent_dim=100, code="linear", channels=1, image_size=32):
@@ -61,5 +64,5 @@ def sample(nets, n, labels=None, z=None, generator=None):
     if labels is not None:
         raise ValueError("an autoencoder without labels cannot sample by label")
     with evaluating(*nets.values()):
-        z = nets["encoder"].draw(n, generator) if z is None else z.to(nets["encoder"].mean.device)
+        z = nets["encoder"].draw(n, generator) if z is None else z.to(nets["encoder"].mean)
         return nets["decoder"](z)

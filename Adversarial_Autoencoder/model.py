@@ -1,4 +1,5 @@
-"""The networks of the adversarial autoencoder, and the priors that its codes can follow (arXiv 1511.05644)."""
+"""The networks of the adversarial autoencoder, and the priors that its codes can follow: gaussian, mixture and swiss
+roll are of the paper (arXiv 1511.05644), triangle, donut and uniform of this project."""
 
 import math
 

@@ -7,7 +7,9 @@ The two phases of each step (section 2):
                      the encoder ascends          E_x[log D(encoder(x))]
 
 so that the codes follow the prior p(z) (--prior). The encoder is deterministic, the first of the paper's three kinds.
-Departures: Adam (the paper: SGD with momentum); the squared error is summed over the pixels; images are 32 x 32.
+Departures: the encoder ascends log D instead of descending log(1 - D); Adam (the paper: SGD with momentum); PyTorch's
+initial weights (N(0, 0.01)); batches of 128 (100); the squared error is summed over the pixels; the code has always two
+dimensions (the paper measures likelihoods with 8).
 """
 
 import sys
@@ -20,16 +22,16 @@ from torch.optim import Adam
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from common import BaseOptions, Decay, Positive, Run, bce, descend, evaluating
-from common.images import codes_over_prior, unit_square
-from common.metrics import nearest_neighbour_accuracy
-from model import build, draw, sample
+from common.images import scatter, unit_square
+from common.metrics import two_sample_accuracy
+from model import PRIORS, build, draw, sample
 
 
 @dataclass
 class Options(BaseOptions):
     """Adversarial autoencoder on 32 x 32 images, with a code of two dimensions."""
 
-    prior: Literal["gaussian", "mixture", "triangle", "donut", "swiss-roll", "uniform"] = "gaussian"  # p(z) of the codes
+    prior: Literal[*PRIORS] = "gaussian"  # p(z), which the codes follow
     lr: Positive = 2e-4  # Adam's step size in the reconstruction phase
     lr_d: Positive = 2e-4  # Adam's step size of D and of the encoder in the regularisation phase
     beta1: Decay = 0.5  # Adam's decay of the gradient's mean in the regularisation phase
@@ -68,7 +70,7 @@ def main():
         with evaluating(encoder):
             return torch.cat([encoder(x) for x, _ in data.batches(1000)])
 
-    def error(data):
+    def measure(data):
         with evaluating(encoder, decoder):
             return sum(squared_error(x) * len(x) for x, _ in data.batches(1000)) / len(data)
 
@@ -76,15 +78,15 @@ def main():
     for x, _ in run.batches():
         run.log({**reconstruct(x), **regularise(x)})
         run.show(lambda: sample(nets, len(originals), z=encode(test[:100])))
-        run.curve("error", lambda: {"train": error(run.train), "test": error(test)})
+        run.curve("error", lambda: {"train": measure(run.train), "test": measure(test)})
 
     codes = encode(test)
     z = draw(opt.prior, len(codes), torch.Generator().manual_seed(opt.seed)).to(codes)
-    run.record({"error": error(test), "two_sample": nearest_neighbour_accuracy(codes, z)})
+    run.record({"squared error": measure(test), "two-sample accuracy": two_sample_accuracy(codes, z)})
     run.save("original", originals)
     run.save("random", sample(nets, 100, generator=torch.Generator().manual_seed(opt.seed)))
-    run.save("scatter", codes_over_prior(codes, test.labels, test.classes, z, f"codes over the prior: {opt.prior}"))
-    low, high = z.quantile(0.01, 0), z.quantile(0.99, 0)
+    run.save("scatter", scatter(codes, test.labels, test.classes, "codes of the test images over the prior", z))
+    low, high = z.quantile(0.01, 0), z.quantile(0.99, 0)  # the prior's square, but for its outermost 1% on each side
     run.save("manifold", sample(nets, 400, z=low + (high - low) * unit_square(20).to(z)))
 
 

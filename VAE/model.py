@@ -1,5 +1,7 @@
 """The networks of the VAE: one hidden layer on either side (arXiv 1312.6114, appendix C)."""
 
+import math
+
 import torch
 from torch import nn
 
@@ -8,7 +10,7 @@ from common.updates import evaluating
 
 
 def middle(images, margin):
-    """The pixels that the model is of, (N, C (S - 2 margin)^2): images (N, C, S, S) without a margin on each side."""
+    """The pixels (N, C (S - 2 margin)^2) that the model is of: images (N, C, S, S) without the margin on each side."""
     end = images.shape[-1] - margin
     return images[:, :, margin:end, margin:end].flatten(1)
 
@@ -16,10 +18,10 @@ def middle(images, margin):
 class Encoder(nn.Module):
     """Pixels (N, pixels) in [0, 1] -> mean mu and log-variance of q(z|x), each (N, latent_dim), float32."""
 
-    def __init__(self, pixels, hidden, latent_dim):
+    def __init__(self, inputs, hidden, latent_dim):
         super().__init__()
         self.latent_dim = latent_dim
-        self.hidden = nn.Sequential(nn.Linear(pixels, hidden), nn.ReLU())
+        self.hidden = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU())
         self.mu, self.logvar = nn.Linear(hidden, latent_dim), nn.Linear(hidden, latent_dim)
 
     def forward(self, x):
@@ -57,6 +59,23 @@ def encode(nets, pixels):
     """The means of q(z|x), (N, latent_dim), of pixels (N, pixels)."""
     with evaluating(nets["encoder"]):
         return nets["encoder"](pixels)[0]
+
+
+def importance_weighted(nets, pixels, k):
+    """-log (1/k) sum_i p(x|z_i) p(z_i) / q(z_i|x), z_i ~ q(z|x), the mean over the images x, in nats: it falls to
+    -log p(x) as k grows (Burda et al. 2015, arXiv 1509.00519, equation 8). pixels: (N, pixels), 0 or 1."""
+    with evaluating(*nets.values()):
+        bounds = [_importance_weighted(nets["encoder"], nets["decoder"], x, k) for x in pixels.split(1)]
+    return torch.stack(bounds).mean()
+
+
+def _importance_weighted(encoder, decoder, x, k):
+    mu, logvar = encoder(x)
+    epsilon = torch.randn(k, mu.shape[1], dtype=mu.dtype, device=mu.device)
+    z, x = mu + (logvar / 2).exp() * epsilon, x.expand(k, -1)
+    log_likelihood = -nn.functional.binary_cross_entropy_with_logits(decoder(z), x, reduction="none").sum(1)
+    log_prior, log_q = -z.square().sum(1) / 2, -(epsilon.square() + logvar).sum(1) / 2  # the terms in log 2 pi cancel
+    return math.log(k) - (log_likelihood + log_prior - log_q).logsumexp(0)
 
 
 def sample(nets, n, labels=None, z=None, generator=None):

@@ -4,11 +4,12 @@ Descended is -ELBO, the negative of the paper's lower bound (equation 3) with on
 
     -ELBO = E_x[ -log p(x|z) + KL(q(z|x) || p(z)) ],   z = mu + sigma * epsilon,   epsilon ~ N(0, I)
 
-with q(z|x) = N(mu, sigma^2), p(z) = N(0, I), p(x|z) Bernoulli in each pixel. Departures: Adam (the paper: Adagrad);
-ReLU (tanh); 400 hidden units (500); pixels are the grey values in [0, 1] that they are, unless --binarise.
+with q(z|x) = N(mu, sigma^2), p(z) = N(0, I), p(x|z) Bernoulli in each pixel.
+Departures: Adam (the paper: Adagrad, with a prior on the weights); ReLU (tanh); 400 hidden units (500); batches of 128
+(100); pixels are the grey values in [0, 1] that they are, of which a Bernoulli distribution is no density, so that only
+--binarise gives likelihoods.
 """
 
-import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,9 @@ import torch
 from torch.optim import Adam
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from common import BaseOptions, Count, Positive, Run, Whole, descend, evaluating
+from common import BaseOptions, Count, Positive, Run, Whole, descend, evaluating, noise_like
 from common.images import scatter, unit_square
-from model import build, encode, middle, sample
+from model import build, encode, importance_weighted, middle, sample
 
 
 @dataclass
@@ -28,9 +29,9 @@ class Options(BaseOptions):
 
     epochs: Count = 50  # passes over the training set
     latent_dim: Count = 2  # dimension of z
-    margin: Whole = 2  # pixels on each side that are left out: the padding of 28 x 28 images
+    margin: Whole = 2  # pixels on each side that are left out: 2 is the padding of MNIST; 0 for full-size images
     binarise: bool = False  # draw each pixel black or white, with its grey value as probability, every time it is seen
-    iw_samples: Whole = 0  # k of the importance-weighted bound on the first 1,000 test images; 0: leave it out
+    iw_samples: Whole = 0  # k of the importance-weighted bound (--binarise) on 1,000 test images; 0: leave it out
     lr: Positive = 1e-3  # Adam's step size
 
     variant = property(lambda self: f"{self.latent_dim}d" + ("-binarised" if self.binarise else ""))
@@ -46,17 +47,6 @@ def kl(mu, logvar):
     return 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(1)
 
 
-def importance_weighted(encoder, decoder, x, k):
-    """-log (1/k) sum_i p(x|z_i) p(z_i) / q(z_i|x), z_i ~ q(z|x), of one image's pixels x (1, pixels), in nats
-    (Burda et al. 2015, arXiv 1509.00519, equation 8)."""
-    mu, logvar = encoder(x)
-    epsilon = torch.randn(k, mu.shape[1], device=mu.device)
-    z = mu + (logvar / 2).exp() * epsilon
-    log_p = -reconstruction(decoder(z), x.expand(k, -1)) - z.square().sum(1) / 2
-    log_q = -(epsilon.square() + logvar).sum(1) / 2  # the terms in log 2 pi cancel
-    return math.log(k) - (log_p - log_q).logsumexp(0)
-
-
 def main():
     run = Run(Options, __file__)
     opt = run.options
@@ -64,42 +54,44 @@ def main():
     encoder, decoder, test = nets["encoder"], nets["decoder"], run.test
     adam = run.optimizer(Adam, encoder, decoder, lr=opt.lr)
 
-    def pixels(x):
-        return torch.bernoulli(middle(x, opt.margin)) if opt.binarise else middle(x, opt.margin)
-
-    def terms(x):
+    def terms(x, epsilon):
         mu, logvar = encoder(x)
-        z = mu + (logvar / 2).exp() * torch.randn_like(mu)  # sigma = exp(logvar / 2)
+        z = mu + (logvar / 2).exp() * epsilon  # sigma = exp(logvar / 2)
         return reconstruction(decoder(z), x), kl(mu, logvar)
 
     @run.step
     def update(x):
-        error, divergence = (term.mean() for term in terms(pixels(x)))
+        x = torch.bernoulli(middle(x, opt.margin)) if opt.binarise else middle(x, opt.margin)
+        error, divergence = (term.mean() for term in terms(x, noise_like(x, opt.latent_dim)))
         descend((adam, error + divergence))  # -ELBO
         return {"-log p(x|z)": error, "KL": divergence}
 
-    x_test, labels = torch.cat([pixels(x) for x, _ in test.batches(1000)]), test.labels  # binarised once
+    x_test, labels = torch.cat([middle(x, opt.margin) for x, _ in test.batches(1000)]), test.labels
+    if opt.binarise:  # once, the same for every seed
+        x_test = torch.bernoulli(x_test.cpu(), generator=torch.Generator().manual_seed(0)).to(x_test)
+    epsilon = run.noise(len(x_test), opt.latent_dim)
 
     def measure():
         with evaluating(encoder, decoder):
-            error, divergence = (term.mean() for term in terms(x_test))
+            parts = [torch.stack(terms(x, e)) for x, e in zip(x_test.split(1000), epsilon.split(1000), strict=True)]
+        error, divergence = torch.cat(parts, 1).mean(1)
         return {"-ELBO": error + divergence, "-log p(x|z)": error, "KL": divergence}
 
+    shown = x_test[:100]
     for x, _ in run.batches():
         run.log(update(x))
-        run.show(lambda: sample(nets, 100, z=encode(nets, x_test[:100])))
-        run.curve("test", measure)
+        run.show(lambda: sample(nets, len(shown), z=encode(nets, shown)))
+        run.curve("nats", measure)
 
     results = measure()
     if opt.iw_samples:
-        with evaluating(encoder, decoder):
-            bounds = [importance_weighted(encoder, decoder, x, opt.iw_samples) for x in x_test[:1000].split(1)]
-        results["importance-weighted"] = torch.stack(bounds).mean()
+        results["importance-weighted"] = importance_weighted(nets, x_test[:1000], opt.iw_samples)
     run.record(results)
-    run.save("original", decoder.images(x_test[:100]))
+    run.save("original", decoder.images(shown))
     run.save("random", sample(nets, 100, z=run.noise(100, opt.latent_dim)))
     means = torch.stack([x_test[labels == label].mean(0) for label in labels.unique()])
-    run.save("means", torch.cat([decoder.images(means), sample(nets, len(means), z=encode(nets, means))]))
+    pairs = torch.stack([decoder.images(means), sample(nets, len(means), z=encode(nets, means))], 1)
+    run.save("means", pairs.flatten(0, 1))  # each mean image, and its reconstruction to the right of it
     if opt.latent_dim == 2:
         run.save("scatter", scatter(encode(nets, x_test), labels, test.classes, "means of q(z|x) of the test images"))
         # the unit square through the inverse normal CDF: each image stands for as much of p(z)

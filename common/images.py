@@ -136,12 +136,15 @@ def captioned(images, captions, title, columns=8):
 
 
 DIGIT_COLOURS = {"cmap": "tab10", "vmin": -0.5, "vmax": 9.5}
+TWENTY_COLOURS = {"cmap": "tab20", "vmin": -0.5, "vmax": 19.5}
 
 
 def scatter_of_digits(fig, ax, points, labels, classes):
-    """Draws points (N, 2) coloured by their labels (N,), 0 to 9, with a bar that names the classes."""
-    drawn = ax.scatter(*points.T, c=labels, **DIGIT_COLOURS, s=3, linewidths=0, alpha=0.6)
+    """Draws points (N, 2) coloured by their labels (N,), indices of classes, with a bar that names these."""
+    colours = DIGIT_COLOURS if len(classes) <= 10 else TWENTY_COLOURS
+    drawn = ax.scatter(*points.T, c=labels, **colours, s=3, linewidths=0, alpha=0.6)
     bar = fig.colorbar(drawn, ticks=range(len(classes)))
+    bar.ax.set_ylim(-0.5, len(classes) - 0.5)
     bar.set_ticklabels(classes)
     bar.solids.set_alpha(1)
 
@@ -152,11 +155,14 @@ def unit_square(n):
     return torch.cartesian_prod(u.flip(0), u).flip(1)
 
 
-def scatter(points, labels, classes, title):
-    """Figure of two-dimensional codes (N, 2), coloured by their labels (N,)."""
+def scatter(points, labels, classes, title, prior=None):
+    """Figure of two-dimensional codes (N, 2), coloured by their labels (N,), over points (M, 2) of a prior, in grey."""
     fig, ax = figure(6.4, 5.6)
+    if prior is not None:
+        ax.scatter(*prior.cpu().numpy().T, c="0.75", s=3, linewidths=0, label="prior")
+        ax.legend(loc="upper right", markerscale=4)
     scatter_of_digits(fig, ax, points.cpu().numpy(), labels.cpu().numpy(), classes)
-    ax.set(xlabel="first dimension of the code", ylabel="second", title=title)
+    ax.set(xlabel="first dimension of the code", ylabel="second", title=title, aspect="equal")
     return fig
 
 

@@ -22,11 +22,11 @@ class InputError(Exception):
 
 
 @contextlib.contextmanager
-def refusing(program):
-    """Turns an InputError inside the block into one line on stderr and exit status 2."""
+def refusing(program, kind=InputError):
+    """Turns an error of that kind inside the block into one line on stderr and exit status 2."""
     try:
         yield
-    except InputError as error:
+    except kind as error:
         if os.environ.get("RANK", "0") == "0":
             print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None

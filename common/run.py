@@ -23,7 +23,6 @@ class Run:
     """A training run of the model in the folder of `file`, with the command-line options of the dataclass `Options`.
 
     Ends the process with status 2 and one line on stderr where something that the user gave cannot be used.
-
     Where the options have a `variant` (a field or a property), files lie in subfolders of that name.
 
     Attributes:
@@ -34,7 +33,7 @@ class Run:
 
     def __init__(self, Options, file):
         self.folder = Path(file).resolve().parent
-        self._refusing = lambda: refusing(f"{self.folder.name}/{Path(file).name}")
+        self._refusing = partial(refusing, f"{self.folder.name}/{Path(file).name}")
         with self._refusing():
             self._read_options(Options)
             self._read_data()
@@ -98,8 +97,9 @@ class Run:
 
     def networks(self, build, **fields):
         """The dict of networks that build(**fields) returns, on the device, the same on every rank. The checkpoint
-        keeps the fields (numbers and strings), so that the networks can be built again without this train.py."""
-        nets = build(**fields)
+        keeps the fields (numbers and strings), to build them again. A ValueError of build is told in one line."""
+        with self._refusing(ValueError):
+            nets = build(**fields)
         for name, net in nets.items():
             acceleration.place(net, self._device)
             self._restore(net.load_state_dict, "networks", name)

@@ -57,7 +57,7 @@ def stages(network, *inputs):
         elif text == "Flatten":
             flatten = [text]  # shown with the layer that follows
         elif found and text not in ("AtLeastFloat32", "Identity"):
-            found[-1].layers.append(text)
+            found[-1].layers += [text] * (text != "Unflatten")  # the shape says it
             found[-1].shape = out.shape[1:]
 
     hooks = [layer.register_forward_hook(ran) for layer in network.modules() if not list(layer.children())]
@@ -263,7 +263,72 @@ def classification(nets):
     return diagram
 
 
-DIAGRAMS = {"Classification": classification, "GAN": gan}  # the model's folder: how it is wired
+def ae(nets):
+    x = torch.zeros(1, 1, 32, 32)
+    encoder = Net("Encoder", nets["encoder"], x)
+    decoder = Net("Decoder", nets["decoder"], encoder.output)
+    code, again, output = variable("$z$", encoder.output, "code"), variable("$z$"), variable("$x'$", decoder.output)
+    error = loss("Encoder and decoder descend", r"$|x - x'|^2 + l_2\,|z|^2$")
+    diagram = Diagram(columns=4)
+    diagram.row(variable("$x$", x, "image"), encoder, code)
+    diagram.row(again, decoder, output)
+    diagram.row(error)
+    diagram.arrow(code.at("bottom"), again.at("top"))
+    diagram.arrow(output.at("bottom"), error.at("top", output.at("top").x))
+    diagram.arrow(error.at("top", decoder.at("top").x), decoder.at("bottom"), update=True)
+    diagram.arrow(error.at("right"), encoder.at("top"), diagram.width - MARGIN / 2, MARGIN / 2, update=True)
+    return diagram
+
+
+def vae(nets):
+    x = torch.zeros(1, 784)
+    encoder = Net("Encoder $q(z|x)$", nets["encoder"], x)
+    mu, logvar = encoder.output
+    decoder = Net("Decoder $p(x|z)$", nets["decoder"], mu)
+    z, logits = variable("$z$", mu, r"$\mu + \sigma\epsilon$"), variable("logits", decoder.output)
+    mean, log_variance = variable(r"$\mu$", mu), variable(r"$\log\sigma^2$", logvar)
+    elbo = loss("Encoder and decoder descend",
+                r"$-\log p(x|z) + \mathrm{KL}(\mathcal{N}(\mu, \sigma^2)\,||\,\mathcal{N}(0, I))$")
+    diagram = Diagram(columns=4)
+    diagram.row(variable("$x$", x, "pixels"), encoder, (mean, log_variance))
+    diagram.row(variable(r"$\epsilon$", mu, r"$\mathcal{N}(0, I)$"), z, decoder, logits)
+    diagram.row(elbo)
+    diagram.arrow(log_variance.at("bottom"), z.at("top"))
+    diagram.arrow(mean.at("right"), z.at("top"), mean.x1 + ARROW / 2, z.row[0] - 23)
+    diagram.arrow(logits.at("bottom"), elbo.at("top", logits.at("top").x))
+    diagram.arrow(elbo.at("top", decoder.at("top").x), decoder.at("bottom"), update=True)
+    diagram.arrow(elbo.at("right"), encoder.at("top"), diagram.width - MARGIN / 2, MARGIN / 2, update=True)
+    return diagram
+
+
+def adversarial_autoencoder(nets):
+    x, z = torch.zeros(1, 1, 32, 32), torch.zeros(1, 2)
+    encoder, decoder = Net("Encoder", nets["encoder"], x), Net("Decoder", nets["decoder"], z)
+    D = Net("Discriminator $D$", nets["D"], z)
+    code, output = variable("code", encoder.output), variable("$x'$", decoder.output)
+    again, prior = variable("code"), variable("$z$", z, "prior $p(z)$")
+    logit = variable("logit", D.output, r"of $D(\cdot)$")
+    error = loss("1: both descend", "$|x - x'|^2$")
+    d_loss = loss("2: $D$ ascends", r"$\log D(z) + \log(1 - D(\mathrm{code}))$")
+    e_loss = loss("2: encoder ascends", r"$\log D(\mathrm{code})$")
+    diagram = Diagram()
+    diagram.row(variable("$x$", x, "image"), encoder, code)
+    diagram.row(again, decoder, output, error)
+    diagram.row(prior, D, logit)
+    diagram.row(d_loss, e_loss, joined=False)
+    diagram.arrow(code.at("bottom"), again.at("top"))
+    diagram.arrow(again.at("bottom"), D.at("top"), label="detached for the loss of $D$")
+    diagram.arrow(logit.at("bottom"), d_loss.at("top", d_loss.x1 - 30))
+    diagram.arrow(logit.at("bottom"), e_loss.at("top", logit.at("top").x))
+    diagram.arrow(error.at("bottom"), decoder.at("bottom", decoder.x1 - STAGE / 2), decoder.y1 + 23, update=True)
+    diagram.arrow(d_loss.at("top", D.x0 + STAGE / 2), D.at("bottom", D.x0 + STAGE / 2), update=True)
+    for phase in (error, e_loss):
+        diagram.arrow(phase.at("right"), encoder.at("top"), diagram.width - MARGIN / 2, MARGIN / 2, update=True)
+    return diagram
+
+
+DIAGRAMS = {"AE": ae, "Adversarial_Autoencoder": adversarial_autoencoder, "Classification": classification, "GAN": gan,
+            "VAE": vae}  # the model's folder: how it is wired
 
 
 def draw(name, folder=HERE):

@@ -8,6 +8,7 @@ import base64
 import html
 import io
 import json
+import math
 import re
 import statistics
 import sys
@@ -19,10 +20,10 @@ from common import metrics, scorer  # noqa: E402
 from common.files import replacing  # noqa: E402
 from common.options import InputError, refusing  # noqa: E402
 
-COLUMNS = {"accuracy": "accuracy", "fid": "FID", "kid": "KID", "is": "IS", "precision": "precision",
-           "recall": "recall", "class_kl": "KL of classes", "nearest": "nearest", "agreement": "label agreement"}
-DIGITS = {"accuracy": 4, "fid": 2, "kid": 2, "is": 2, "precision": 3, "recall": 3,
-          "class_kl": 4, "nearest": 2, "agreement": 4}
+# the metrics of all models; what else a train.py recorded stands in a table of that model
+COLUMNS = {"fid": "FID", "kid": "KID", "is": "IS", "precision": "precision", "recall": "recall",
+           "class_kl": "KL of classes", "nearest": "nearest", "agreement": "label agreement"}
+DIGITS = {"fid": 2, "kid": 2, "is": 2, "precision": 3, "recall": 3, "class_kl": 4, "nearest": 2, "agreement": 4}
 # what papers report on MNIST: recalled, not read again, and with other features, so for orientation only
 REPORTED = {
     "GAN": "FID about 6.8 ± 0.5 (Lucic et al. 2018; Inception features)",
@@ -46,7 +47,7 @@ def results():
                 if any(run.get("holdout") for run in entry["runs"]):
                     raise InputError(f"{file}: {variant} was held against --holdout images; move it elsewhere")
                 rows.append((file.parts[-3], variant, entry))
-                length(entry), [cell(entry, name) for name in COLUMNS]  # all that is shown is there
+                length(entry), [cell(entry, name) for name in entry["metrics"]]  # all that is shown is there
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise InputError(f"{file} is damaged ({type(error).__name__}: {error})") from None
     return rows
@@ -56,7 +57,8 @@ def cell(entry, name):
     """Mean ± spread of a metric, or nothing."""
     if name not in entry["metrics"]:
         return ""
-    value, digits = entry["metrics"][name], DIGITS[name]
+    value = entry["metrics"][name]
+    digits = DIGITS.get(name, max(0, 3 - math.floor(math.log10(abs(value["mean"]) or 1))))  # of others: 4 that count
     return f"{value['mean']:.{digits}f}" + (f" ± {value['std']:.{digits}f}" if value["std"] is not None else "")
 
 
@@ -80,16 +82,40 @@ def result_table(rows):
     lines = [f"| | {' | '.join(COLUMNS[name] for name in names)} | seeds | training |",
              f"|---|{'---|' * (len(names) + 2)}"]
     for model, variant, entry in rows:
+        if not entry["metrics"].keys() & COLUMNS.keys():
+            continue
         cells = [cell(entry, name) for name in names]
         lines.append(f"| {title(model, variant)} | {' | '.join(cells)} | {len(entry['seeds'])} | {length(entry)} |")
     return "\n".join(lines)
+
+
+def own(entries):
+    """The names of what these entries measured beside the metrics of all models."""
+    return list(dict.fromkeys(name for entry in entries for name in entry["metrics"] if name not in COLUMNS))
+
+
+def own_tables(rows):
+    """{model: Markdown table of what it measures itself, a row a variant}, of those models that do."""
+    tables = {}
+    for model in dict.fromkeys(model for model, _, _ in rows):
+        entries = {variant: entry for name, variant, entry in rows if name == model}
+        names = own(entries.values())
+        if names:
+            heads = [name.replace("|", "\\|") for name in names]
+            lines = [f"| | {' | '.join(heads)} | seeds | training | command |", f"|---|{'---|' * (len(names) + 3)}"]
+            for variant, entry in entries.items():
+                cells = [variant.replace("default", ""), *(cell(entry, name) for name in names), len(entry["seeds"]),
+                         length(entry), f"`{entry['command']}`"]
+                lines.append(f"| {' | '.join(map(str, cells))} |")
+            tables[model] = "\n".join(lines)
+    return tables
 
 
 def seed_table(rows):
     """The Markdown table of every seed of the models, with the commands and what papers report."""
     lines = ["| | reported | ours, every seed: FID | IS | recall | command | on |", "|---|---|---|---|---|---|---|"]
     for model, variant, entry in rows:
-        if model == "misc":
+        if model == "misc" or not entry["metrics"].keys() & COLUMNS.keys():
             continue
         seeds = [", ".join(f"{value:.{DIGITS[name]}f}" for value in entry["metrics"][name]["seeds"])
                  for name in ("fid", "is", "recall")]
@@ -129,6 +155,18 @@ def picture(file, frames=12):
         chosen[0].save(buffer, "GIF", save_all=True, append_images=chosen[1:], duration=durations, loop=0)
         data = min(data, buffer.getvalue(), key=len)
     return f"data:image/{file.suffix[1:]};base64,{base64.b64encode(data).decode()}"
+
+
+CAPTIONS = {"process": "during training", "losses": "losses", "accuracy": "accuracy",
+            "confusion": "confusion matrix of the test images", "scatter": "codes of the test images",
+            "manifold": "decoded grid of codes"}
+
+
+def shots(samples):
+    """The pictures of a folder of samples that the gallery shows."""
+    files = [samples / "process.gif", *sorted(samples.glob("epoch_*.png"))[-1:],
+             *(samples / f"{name}.png" for name in CAPTIONS)]
+    return [file for file in files if file.exists()]
 
 
 STYLE = """
@@ -180,17 +218,15 @@ def gallery(rows):
         lines.append(f"<tr>{''.join(cells)}</tr>")
     sections = []
     for folder in sorted({file.parent for file in ROOT.glob("*/train.py")}):
-        samples = folder / "samples"
-        pictures = {"samples during training": samples / "process.gif", "losses": samples / "losses.png",
-                    "accuracy": samples / "accuracy.png",
-                    "confusion matrix of the test images": samples / "confusion.png"}
-        if (samples / "process.gif").exists():
-            last = max(samples.glob("epoch_*.png"))
-            pictures[f"samples after epoch {int(last.stem[6:])}"] = last
+        places = (folder / "samples", *sorted((folder / "samples").glob("*/")))
+        shown = [file for place in places for file in shots(place)]
+        captions = {file: (f"{file.parent.name}: " if file.parent.name != "samples" else "")
+                    + (CAPTIONS.get(file.stem) or f"after epoch {int(file.stem[6:])}") for file in shown}
         figures = "".join(f'<figure><img src="{picture(file)}" alt="{caption}, {folder.name}"><figcaption>{caption}'
-                          "</figcaption></figure>" for caption, file in pictures.items() if file.exists())
+                          "</figcaption></figure>" for file, caption in captions.items())
         notes = [f"<p>{html.escape('' if variant == 'default' else variant + ': ')}"
-                 + ", ".join(f"{COLUMNS[name]} {cell(entry, name)}" for name in names if name in entry["metrics"])
+                 + ", ".join(f"{COLUMNS.get(name, name)} {cell(entry, name)}" for name in (*names, *own([entry]))
+                             if name in entry["metrics"])
                  + f". {html.escape(length(entry))}. <code>{html.escape(entry['command'])}</code></p>"
                  for model, variant, entry in rows if model == folder.name]
         if folder.name in REPORTED:
@@ -222,7 +258,9 @@ def main():
     parser.add_argument("--check", action="store_true", help="write nothing; end with status 2 where it is not current")
     check, rows = parser.parse_args().check, results()
     readme, page = ROOT / "README.md", ROOT / "misc" / "gallery.html"
-    texts = {readme: fill(readme.read_text(), {"results": result_table(rows), "seeds": seed_table(rows)}),
+    text = readme.read_text()
+    shown = {model: table for model, table in own_tables(rows).items() if f"<!-- {model}: begin" in text}
+    texts = {readme: fill(text, {"results": result_table(rows), "seeds": seed_table(rows), **shown}),
              page: gallery(rows)}
     stale = [path.name for path, text in texts.items()
              if not path.exists() or without_pictures(path.read_text()) != without_pictures(text)]

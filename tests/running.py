@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from common.models import load_file
+
 ROOT = Path(__file__).resolve().parents[1]
 TRAINABLE = sorted(p.parent for p in [*ROOT.glob("*/train.py"), *ROOT.glob("misc/*/train.py")])
 
@@ -30,6 +32,18 @@ def run_here(script, *args):
     finally:
         sys.argv, sys.path[:] = before[:2]
         torch.set_rng_state(before[2])
+        sys.modules.pop("model", None)
+
+
+def load_train(folder):
+    """Imports folder/train.py, with its own model.py, without running it. Returns the module."""
+    path = list(sys.path)
+    sys.modules.pop("model", None)
+    sys.path.insert(0, str(folder))
+    try:
+        return load_file(folder / "train.py")
+    finally:
+        sys.path[:] = path
         sys.modules.pop("model", None)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from common.blocks import AtLeastFloat32, Down, Up, initialize
+from common.blocks import MLP, AtLeastFloat32, Down, Up, initialize
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 KINDS = (*CONVOLUTIONS, nn.BatchNorm2d, nn.LeakyReLU, nn.ReLU, nn.Flatten, nn.Sigmoid)
@@ -221,3 +221,17 @@ def test_dcgan_init_of_linear_layers():
     torch.manual_seed(0)
     layer = initialize(nn.Linear(300, 300), "dcgan")
     assert abs(layer.weight.std() / 0.02 - 1) < 5 / math.sqrt(2 * 300 * 300) and not layer.bias.any()
+
+
+def test_mlp():
+    net = MLP(6, 5, 4, 3)
+    weights = [layer for layer in net if isinstance(layer, nn.Linear)]
+    x = torch.randn(7, 6)
+    h = x
+    for i, layer in enumerate(weights):
+        h = (h if i == 0 else h.clamp(min=0)) @ layer.weight.T + layer.bias
+    torch.testing.assert_close(net(x), h)  # ReLU between, none at the end
+    with torch.autocast("cpu", torch.bfloat16):
+        assert net(x).dtype == torch.float32
+    single = MLP(6, 2, activation=nn.Sigmoid())
+    torch.testing.assert_close(single(x), torch.sigmoid(x @ single[0].weight.T + single[0].bias))

@@ -77,7 +77,7 @@ SMALL = ["--dataset", "digits", "--holdout", 1300, "--batch-size", 64, "--epochs
 def test_two_ranks_train(tmp_path, folder):
     done = torchrun(folder / "train.py", *SMALL, "--max-steps", 3, "--out-dir", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "samples" / "losses.png").exists()
+    assert any(tmp_path.glob("samples/**/losses.png"))
 
 
 def test_two_ranks_resume_bit_for_bit(tmp_path):

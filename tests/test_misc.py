@@ -396,6 +396,18 @@ def test_tables_of_other_results_are_not_current(tmp_path):
     assert tables().returncode == 0 and tables("--check").returncode == 0
     assert f"{content['untrained GAN']['metrics']['fid']['mean']:.2f}" in (root / "README.md").read_text()
 
+    # what a train.py measured itself stands in a table of the model, and a variant without images in that one alone
+    entry = {**content["PCA, 50 components"], "metrics": {
+        "squared error": {"mean": 12.3456, "std": 0.0123, "seeds": [12.3, 12.4]}}}
+    entry["runs"] = [{**run, "steps": 100, "seconds": 60.0} for run in entry["runs"]]
+    (root / "Mine" / "samples").mkdir(parents=True)
+    (root / "Mine" / "samples" / "result.json").write_text(json.dumps({"small": entry}))
+    readme = root / "README.md"
+    readme.write_text(readme.read_text() + "<!-- Mine: begin -->\n<!-- Mine: end -->\n")
+    assert tables().returncode == 0 and tables("--check").returncode == 0
+    rows = [line for line in readme.read_text().splitlines() if "12.3" in line]
+    assert len(rows) == 1 and rows[0].startswith("| small | 12.35 ± 0.01 |") and "100 updates, 1 min" in rows[0]
+
     content["untrained GAN"]["scorer"] = "0" * 64
     file.write_text(json.dumps(content))
     done = tables()

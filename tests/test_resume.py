@@ -20,7 +20,7 @@ DIGITS = ("--dataset", "digits", "--holdout", 1300, "--batch-size", 64)  # three
 
 
 def state_of(out):
-    return torch.load(out / "checkpoints" / "checkpoint.pt", weights_only=True)
+    return torch.load(next(out.glob("checkpoints/**/checkpoint.pt")), weights_only=True)
 
 
 def assert_same(a, b, path=""):
@@ -42,13 +42,14 @@ def assert_same(a, b, path=""):
 
 
 def pictures(out):
-    return {file.name: file.read_bytes() for file in (out / "samples").iterdir() if file.suffix in (".png", ".gif")}
+    return {file.name: file.read_bytes() for file in (out / "samples").rglob("*") if file.suffix in (".png", ".gif")}
 
 
 @pytest.mark.parametrize(("folder", "parts", "whole"), [
     (GAN, (2, 5, 7), 7),  # cut within an epoch and in the next one
     (GAN, (3, 6), 6),  # cut at an epoch's end
-    (CLASSIFICATION, (2, 4), 4),
+    (CLASSIFICATION, (2, 4), 4), (ROOT / "AE", (2, 4), 4), (ROOT / "VAE", (2, 4), 4),
+    (ROOT / "Adversarial_Autoencoder", (2, 4), 4),
 ])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_in_parts_equals_in_one(tmp_path, folder, parts, whole, precision):

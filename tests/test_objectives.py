@@ -1,0 +1,194 @@
+"""The losses and updates of the models against the papers' formulas, computed another way."""
+
+import json
+import math
+
+import pytest
+import torch
+from conftest import load_model
+from running import ROOT, load_train, train_here
+from torch import distributions as dist
+
+from common import checkpoint, data
+
+
+@pytest.fixture
+def one_update(tmp_path):
+    """A function of a model's folder and flags that makes one update in float32 with the digits of scikit-learn.
+
+    Returns the networks before and after it, in float64, the images x, the losses, and the optimizers' states. The
+    global random state is then as it was before the update."""
+    def make(name, fields, *flags):
+        status, _ = train_here(ROOT / name, "--dataset", "digits", "--max-steps", 1, "--precision", "fp32",
+                               "--batch-size", 32, "--out-dir", tmp_path, *flags)
+        assert status == 0
+        model = load_model(name)
+        checkpoint.seed_everything(0)
+        before = {key: net.double() for key, net in model.build(**fields).items()}
+        after = {key: net.double() for key, net in model.build(**fields).items()}
+        saved = checkpoint.load(next(tmp_path.glob("checkpoints/**/checkpoint.pt")))
+        for key, net in after.items():
+            net.load_state_dict(saved["networks"][key])
+        digits = data.load("digits", None)
+        x, _ = data.Batches((digits.images, digits.labels), batch_size=32, seed=0)[0]
+        losses = json.loads(next(tmp_path.glob("samples/**/run.json")).read_text())["final_losses"]
+        checkpoint.seed_everything(1)
+        return before, after, x, losses, saved["optimizers"]
+
+    return make
+
+
+def adam(loss, *nets, state, lr, betas=(0.9, 0.999)):
+    """Holds an optimizer's state after its first step against Adam's formula, and makes that step: the mean of the
+    gradient is (1 - beta1) g, that of its square (1 - beta2) g^2, the step lr g / |g|."""
+    parameters = [p for net in nets for p in net.parameters()]
+    assert state["param_groups"][0]["lr"] == lr and tuple(state["param_groups"][0]["betas"]) == betas
+    for i, (p, g) in enumerate(zip(parameters, torch.autograd.grad(loss, parameters), strict=True)):
+        found = state["state"][i]["exp_avg"].double() / (1 - betas[0])
+        assert (found - g).norm() <= 1e-3 * g.norm(), i
+        p.data -= lr * g / (g.abs() + 1e-8)
+
+
+def assert_like(found, expected, lr):
+    """Weights agree but where the gradient is so near 0 that rounding gives it another sign."""
+    for name, net in expected.items():
+        for (key, p), q in zip(net.named_parameters(), found[name].parameters(), strict=True):
+            wrong = ((p - q).abs() > 0.1 * lr).double().mean().item()
+            assert wrong < 0.02, (name, key, wrong)
+
+
+@pytest.mark.parametrize("code, l2", [("linear", 0.0), ("linear", 0.2), ("sigmoid", 0.0)])
+def test_autoencoder(one_update, code, l2):
+    nets, after, x, losses, (state,) = one_update("AE", {"latent_dim": 2, "code": code}, "--latent-dim", 2,
+                                                  "--code", code, "--l2", l2)
+    x = x.double()
+    z = nets["encoder"](x)
+    error = sum(((a - b) ** 2).sum() for a, b in zip(x, nets["decoder"](z), strict=True)) / len(x)
+    length = sum(code @ code for code in z) / len(x)
+    expected = {"squared error": error.item(), "squared length of the code": length.item()}
+    assert losses == pytest.approx(expected, rel=1e-4)
+    adam(error + l2 * length, *nets.values(), state=state, lr=1e-3)
+    assert_like(after, nets, 1e-3)
+    torch.testing.assert_close(after["encoder"].mean, 0.01 * z.mean(0), rtol=1e-3, atol=1e-6)
+    covariance = 0.99 * torch.eye(2) + 0.01 * z.detach().T.cov(correction=0)
+    torch.testing.assert_close(after["encoder"].covariance, covariance, rtol=1e-3, atol=1e-6)
+
+
+def test_code_is_drawn_where_the_codes_were():
+    encoder = load_model("AE").build(latent_dim=3)["encoder"]
+    mixing = torch.tensor([[2.0, 0, 0], [1, 0.5, 0], [0, 0, 0.1]])
+    for _ in range(800):
+        with torch.autocast("cpu", torch.bfloat16):
+            encoder.track(torch.randn(500, 3) @ mixing + torch.tensor([5.0, 0, -1]))
+    drawn = encoder.draw(20_000, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(drawn.mean(0), torch.tensor([5.0, 0, -1]), atol=0.1, rtol=0)
+    torch.testing.assert_close(drawn.T.cov(), mixing.T @ mixing, atol=0.2, rtol=0)
+    uniform = load_model("AE").build(latent_dim=3, code="sigmoid")["encoder"].draw(20_000)
+    assert uniform.min() >= 0 and uniform.max() <= 1 and (uniform.var(0) - 1 / 12).abs().max() < 0.01
+    single = load_model("AE").build(latent_dim=1)["encoder"]
+    single.track(torch.full((1, 1), 3.0), decay=0.5)  # a batch of one image has no spread
+    assert (single.mean.item(), single.covariance.item()) == pytest.approx((1.5, 0.5))
+
+
+def test_vae_terms():
+    vae = load_train(ROOT / "VAE")
+    mu, logvar = torch.randn(2, 7, 3, dtype=torch.float64)
+    q, p = dist.Normal(mu, torch.exp(logvar) ** 0.5), dist.Normal(torch.zeros_like(mu), torch.ones_like(mu))
+    torch.testing.assert_close(vae.kl(mu, logvar), dist.kl_divergence(q, p).sum(1))
+    logits, x = torch.randn(7, 50, dtype=torch.float64), torch.rand(7, 50, dtype=torch.float64)
+    D = 1 / (1 + torch.exp(-logits))
+    torch.testing.assert_close(vae.reconstruction(logits, x), -(x * D.log() + (1 - x) * (1 - D).log()).sum(1))
+    black_or_white = x.round()
+    torch.testing.assert_close(vae.reconstruction(logits, black_or_white),
+                               -dist.Bernoulli(logits=logits).log_prob(black_or_white).sum(1))
+
+
+def test_importance_weighted_bound_is_the_likelihood_in_the_limit():
+    """Against the integral of p(x|z) p(z) over a grid of the two-dimensional z."""
+    torch.manual_seed(0)
+    nets = {"encoder": load_model("VAE").Encoder(3, 5, 2).double(), "decoder": torch.nn.Linear(2, 3).double()}
+    x = torch.tensor([[1.0, 0, 1]], dtype=torch.float64)
+    line = torch.linspace(-8, 8, 801, dtype=torch.float64)
+    z = torch.cartesian_prod(line, line)
+    with torch.no_grad():
+        log_p = dist.Normal(0, 1).log_prob(z).sum(1) + dist.Bernoulli(logits=nets["decoder"](z)).log_prob(x).sum(1)
+    likelihood = -(log_p.exp().sum() * 0.02**2).log().item()
+    one, five, many = (load_model("VAE").importance_weighted(nets, x.repeat(n, 1), k).item()
+                       for k, n in ((1, 5000), (5, 5000), (20_000, 1)))
+    assert many == pytest.approx(likelihood, abs=0.02)
+    assert one > five + 0.005 > likelihood + 0.01
+
+
+@pytest.mark.parametrize("binarise", [False, True])
+def test_vae(one_update, binarise):
+    nets, after, x, losses, (state,) = one_update("VAE", {}, *["--binarise"] * binarise)
+    pixels = x[:, 0, 2:30, 2:30].reshape(-1, 784)
+    pixels = (torch.bernoulli(pixels) if binarise else pixels).double()
+    mu, logvar = nets["encoder"](pixels)
+    q = dist.Normal(mu, (logvar.exp()) ** 0.5)
+    z = mu + q.scale * torch.randn(32, 2).double()
+    error = -(dist.Bernoulli(logits=nets["decoder"](z), validate_args=False).log_prob(pixels)).sum() / 32
+    divergence = dist.kl_divergence(q, dist.Normal(0.0, 1.0)).sum() / 32
+    assert losses == pytest.approx({"-log p(x|z)": error.item(), "KL": divergence.item()}, rel=1e-4)
+    adam(error + divergence, *nets.values(), state=state, lr=1e-3)
+    assert_like(after, nets, 1e-3)
+
+
+def test_vae_margin_is_black_and_comes_back():
+    model, x = load_model("VAE"), torch.rand(3, 3, 20, 20)
+    nets = model.build(margin=4, channels=3, image_size=20)
+    images = nets["decoder"].images(model.middle(x, 4))
+    assert torch.equal(images[:, :, 4:16, 4:16], x[:, :, 4:16, 4:16])
+    images[:, :, 4:16, 4:16] = 0
+    assert not images.any()
+
+
+def test_a_margin_that_leaves_nothing_is_told_in_one_line(tmp_path, capsys):
+    assert train_here(ROOT / "VAE", "--dataset", "digits", "--margin", 16, "--out-dir", tmp_path)[0] == 2
+    assert capsys.readouterr().err == "VAE/train.py: error: a margin of 16 leaves nothing of 32 pixels\n"
+
+
+def test_adversarial_autoencoder(one_update):
+    nets, after, x, losses, states = one_update("Adversarial_Autoencoder", {"prior": "donut"}, "--prior", "donut")
+    encoder, decoder, D, x = nets["encoder"], nets["decoder"], nets["D"], x.double()
+    error = (x - decoder(encoder(x))).pow(2).sum() / 32
+    adam(error, encoder, decoder, state=states[0], lr=2e-4)
+    z = load_model("Adversarial_Autoencoder").draw("donut", 32).double()
+    p, q = torch.sigmoid(D(z)), torch.sigmoid(D(encoder(x)))
+    d_loss = -(p.log() + (1 - q).log()).sum() / 32
+    adam(d_loss, D, state=states[1], lr=2e-4, betas=(0.5, 0.999))
+    e_loss = -torch.sigmoid(D(encoder(x))).log().sum() / 32
+    adam(e_loss, encoder, state=states[2], lr=2e-4, betas=(0.5, 0.999))
+    expected = {"squared error": error.item(), "D": d_loss.item(), "encoder": e_loss.item()}
+    assert losses == pytest.approx(expected, rel=1e-3)
+    assert_like(after, nets, 2e-4)
+
+
+def test_priors():
+    model = load_model("Adversarial_Autoencoder")
+    points = {prior: model.draw(prior, 100_000, torch.Generator().manual_seed(0)).double() for prior in model.PRIORS}
+    assert all(z.shape == (100_000, 2) for z in points.values())
+    near = {"atol": 0.03, "rtol": 0}
+    torch.testing.assert_close(points["gaussian"].T.cov(), torch.eye(2, dtype=torch.float64), **near)
+
+    angles = torch.arange(10) * 2 * math.pi / 10
+    along = torch.stack([angles.cos(), angles.sin()]).double()
+    across = torch.stack([-angles.sin(), angles.cos()]).double()
+    component = (points["mixture"] @ along).argmax(1)
+    assert (torch.bincount(component, minlength=10) / 1e5 - 0.1).abs().max() < 0.005
+    u, v = ((points["mixture"] * direction.T[component]).sum(1) for direction in (along, across))
+    assert (u.mean(), u.std(), v.mean(), v.std()) == pytest.approx((4, 0.7, 0, 0.2), abs=0.02)
+
+    x, y = points["triangle"].T
+    assert y.min() >= -2 and y.max() <= 2 and (x.abs() <= (2 - y) / 2).all()
+    assert ((y < 0).double().mean(), (x < 0).double().mean()) == pytest.approx((0.75, 0.5), abs=0.01)
+
+    radius = points["donut"].norm(dim=1)
+    assert (radius.mean(), radius.std()) == pytest.approx((2, 0.2), abs=0.01) and points["donut"].mean(0).norm() < 0.02
+
+    radius, angle = points["swiss-roll"].norm(dim=1), torch.atan2(*points["swiss-roll"].flip(1).T)
+    turns = radius / 2 - angle / (2 * math.pi)  # whole numbers on r = 4 t, angle = 4 pi t
+    assert (turns - turns.round())[radius > 1].abs().mean() < 0.07 and 3.8 < radius.quantile(0.99) < 4.2
+
+    assert points["uniform"].abs().max() <= 2
+    torch.testing.assert_close(points["uniform"].T.cov(), torch.eye(2, dtype=torch.float64) * 4 / 3, **near)
