@@ -57,6 +57,22 @@ def assert_like(found, expected, lr):
             assert wrong < 0.02, (name, key, wrong)
 
 
+def test_gan(one_update):
+    nets, after, x, losses, states = one_update("GAN", {})
+    G, D, x = nets["G"], nets["D"], x.double()
+    fake = G(torch.randn(32, 100).double())
+    noise = [0.1 * torch.randn(x.shape).double() for _ in range(3)]
+    p, q = torch.sigmoid(D(x + noise[0])), torch.sigmoid(D(fake.detach() + noise[1]))
+    d_loss = -(p.log() + (1 - q).log()).sum() / 32
+    adam(d_loss, D, state=states[1], lr=2e-4, betas=(0.5, 0.999))
+    g_loss = -torch.sigmoid(D(fake + noise[2])).log().sum() / 32
+    adam(g_loss, G, state=states[0], lr=2e-4, betas=(0.5, 0.999))
+    assert losses == pytest.approx({"D": d_loss.item(), "G": g_loss.item()}, rel=1e-3)
+    assert_like({name: after[name] for name in "GD"}, {"G": G, "D": D}, 2e-4)
+    for p, q, start in zip(*(net.parameters() for net in (after["G_ema"], after["G"], nets["G_ema"])), strict=True):
+        torch.testing.assert_close(p, start / 11 + q * 10 / 11, rtol=1e-4, atol=1e-6)  # with decay 1 / (1 + 10)
+
+
 @pytest.mark.parametrize("code, l2", [("linear", 0.0), ("linear", 0.2), ("sigmoid", 0.0)])
 def test_autoencoder(one_update, code, l2):
     nets, after, x, losses, (state,) = one_update("AE", {"latent_dim": 2, "code": code}, "--latent-dim", 2,
