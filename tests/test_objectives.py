@@ -45,7 +45,7 @@ def adam(loss, *nets, state, lr, betas=(0.9, 0.999)):
     assert state["param_groups"][0]["lr"] == lr and tuple(state["param_groups"][0]["betas"]) == betas
     for i, (p, g) in enumerate(zip(parameters, torch.autograd.grad(loss, parameters), strict=True)):
         found = state["state"][i]["exp_avg"].double() / (1 - betas[0])
-        assert (found - g).norm() <= 1e-3 * g.norm(), i
+        assert (found - g).norm() <= 5e-3 * g.norm(), i
         p.data -= lr * g / (g.abs() + 1e-8)
 
 
@@ -53,8 +53,8 @@ def assert_like(found, expected, lr):
     """Weights agree but where the gradient is so near 0 that rounding gives it another sign."""
     for name, net in expected.items():
         for (key, p), q in zip(net.named_parameters(), found[name].parameters(), strict=True):
-            wrong = ((p - q).abs() > 0.1 * lr).double().mean().item()
-            assert wrong < 0.02, (name, key, wrong)
+            wrong = ((p - q).abs() > 0.1 * lr).sum().item()
+            assert wrong <= max(3, 0.02 * p.numel()), (name, key, wrong)
 
 
 def test_gan(one_update):
