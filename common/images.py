@@ -159,7 +159,7 @@ def scatter(points, labels, classes, title, prior=None):
     """Figure of two-dimensional codes (N, 2), coloured by their labels (N,), over points (M, 2) of a prior, in grey."""
     fig, ax = figure(6.4, 5.6)
     if prior is not None:
-        ax.scatter(*prior.cpu().numpy().T, c="0.75", s=3, linewidths=0, label="prior")
+        ax.scatter(*prior.cpu().numpy().T, c="0.87", s=3, linewidths=0, label="prior")
         ax.legend(loc="upper right", markerscale=4)
     scatter_of_digits(fig, ax, points.cpu().numpy(), labels.cpu().numpy(), classes)
     ax.set(xlabel="first dimension of the code", ylabel="second", title=title, aspect="equal")
