@@ -1,14 +1,14 @@
 """Autoencoder: Reducing the Dimensionality of Data with Neural Networks, Hinton & Salakhutdinov 2006
 (doi 10.1126/science.1127647).
 
-An image x becomes a code z = encoder(x), the code a reconstruction decoder(z). Descended is
+An image x becomes a code z = encoder(x), the code a reconstruction decoder(z). Training minimises
 
-    E_x[ |x - decoder(z)|^2 + l2 |z|^2 ]
+    E_x[ |x - decoder(z)|^2 + lambda |z|^2 ]
 
 Departures: all layers are trained at once by Adam, with ReLU (the paper trains restricted Boltzmann machines one by one
 first, then all layers by conjugate gradients, and has sigmoids); the squared error, of which PCA is the linear optimum
-(the paper: cross-entropy); 512, 256, 128 units and a code of 100 (1000, 500, 250 and 30). The paper has l2 = 0 and a
-linear code.
+(the paper: cross-entropy); 512, 256, 128 units and a code of 100 (1000, 500, 250 and 30). The paper has lambda = 0 and
+a linear code. A running mean and covariance of the codes serve to draw random ones; they are no part of the loss.
 """
 
 import sys
@@ -32,10 +32,12 @@ class Options(BaseOptions):
 
     latent_dim: Count = 100  # dimension of the code
     code: Literal["linear", "sigmoid"] = "linear"  # the code is any number, or lies in [0, 1]
-    l2: NonNegative = 0.0  # weight of the code's squared length
+    l2: NonNegative = 0.0  # lambda: weight of the code's squared length
     lr: Positive = 1e-3  # Adam's step size
 
-    variant = property(lambda self: f"{self.latent_dim}d-{self.code}" + (f"-l2-{self.l2:g}" if self.l2 else ""))
+    @property
+    def variant(self):  # the subfolder of samples and checkpoints
+        return f"{self.latent_dim}d-{self.code}" + (f"-l2-{self.l2:g}" if self.l2 else "")
 
 
 def main():
@@ -54,32 +56,33 @@ def main():
         error = squared_error(x, z)
         length = z.square().sum(1).mean()  # |z|^2
         descend((adam, error + opt.l2 * length))
-        encoder.track(z)  # mean and covariance of the codes, for random ones
+        encoder.track(z)
         return {"squared error": error, "squared length of the code": length}
 
     def measure(data):
         with evaluating(encoder, decoder):
             return sum(squared_error(x, encoder(x)) * len(x) for x, _ in data.batches(1000)) / len(data)
 
-    def encode(data):
+    def encode(x):
         with evaluating(encoder):
-            return torch.cat([encoder(x) for x, _ in data.batches(1000)])
+            return encoder(x)
 
-    originals = next(iter(test.batches(100)))[0]
+    shown, _ = next(iter(test.batches(100)))
     pca = pca_error(run.train.images, test.images, opt.latent_dim)
     for x, _ in run.batches():
         run.log(update(x))
-        run.show(lambda: sample(nets, len(originals), z=encode(test[:100])))
+        run.show(lambda: sample(nets, len(shown), z=encode(shown)))
         run.curve("error", lambda: {"train": measure(run.train), "test": measure(test), "PCA, test": pca})
 
     run.record({"squared error": measure(test), "squared error of PCA": pca})
-    run.save("original", originals)
+    run.save("original", shown)
     run.save("random", sample(nets, 100, generator=torch.Generator().manual_seed(opt.seed)))
     if opt.latent_dim == 2:
-        codes = encode(test)
+        codes = torch.cat([encode(x) for x, _ in test.batches(1000)])
         run.save("scatter", scatter(codes, test.labels, test.classes, "codes of the test images"))
-        # the square in which the codes lie, but for the outermost 2% on each side
-        low, high = (0, 1) if opt.code == "sigmoid" else (codes.quantile(q, 0) for q in (0.02, 0.98))
+        low, high = codes.new_zeros(2), codes.new_ones(2)
+        if opt.code == "linear":  # the rectangle in which the codes lie, but for the outermost 2% on each side
+            low, high = codes.quantile(0.02, 0), codes.quantile(0.98, 0)
         run.save("manifold", sample(nets, 400, z=low + (high - low) * unit_square(20).to(codes)))
 
 

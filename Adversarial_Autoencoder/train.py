@@ -33,10 +33,12 @@ class Options(BaseOptions):
 
     prior: Literal[*PRIORS] = "gaussian"  # p(z), which the codes follow
     lr: Positive = 2e-4  # Adam's step size in the reconstruction phase
-    lr_d: Positive = 2e-4  # Adam's step size of D and of the encoder in the regularisation phase
+    lr_reg: Positive = 2e-4  # Adam's step size of D and of the encoder in the regularisation phase
     beta1: Decay = 0.5  # Adam's decay of the gradient's mean in the regularisation phase
 
-    variant = property(lambda self: self.prior)
+    @property
+    def variant(self):  # the subfolder of samples and checkpoints
+        return self.prior
 
 
 def main():
@@ -45,8 +47,8 @@ def main():
     nets = run.networks(build, prior=opt.prior, **run.image)
     encoder, decoder, D, test = nets["encoder"], nets["decoder"], nets["D"], run.test
     adam_ae = run.optimizer(Adam, encoder, decoder, lr=opt.lr)
-    adam_d = run.optimizer(Adam, D, lr=opt.lr_d, betas=(opt.beta1, 0.999))
-    adam_e = run.optimizer(Adam, encoder, lr=opt.lr_d, betas=(opt.beta1, 0.999))
+    adam_d = run.optimizer(Adam, D, lr=opt.lr_reg, betas=(opt.beta1, 0.999))
+    adam_e = run.optimizer(Adam, encoder, lr=opt.lr_reg, betas=(opt.beta1, 0.999))
 
     def squared_error(x):
         return (decoder(encoder(x)) - x).square().flatten(1).sum(1).mean()
@@ -66,27 +68,27 @@ def main():
         descend((adam_e, e_loss))
         return {"D": d_loss, "encoder": e_loss}
 
-    def encode(data):
+    def encode(x):
         with evaluating(encoder):
-            return torch.cat([encoder(x) for x, _ in data.batches(1000)])
+            return encoder(x)
 
     def measure(data):
         with evaluating(encoder, decoder):
             return sum(squared_error(x) * len(x) for x, _ in data.batches(1000)) / len(data)
 
-    originals = next(iter(test.batches(100)))[0]
+    shown, _ = next(iter(test.batches(100)))
     for x, _ in run.batches():
         run.log({**reconstruct(x), **regularise(x)})
-        run.show(lambda: sample(nets, len(originals), z=encode(test[:100])))
+        run.show(lambda: sample(nets, len(shown), z=encode(shown)))
         run.curve("error", lambda: {"train": measure(run.train), "test": measure(test)})
 
-    codes = encode(test)
+    codes = torch.cat([encode(x) for x, _ in test.batches(1000)])
     z = draw(opt.prior, len(codes), torch.Generator().manual_seed(opt.seed)).to(codes)
     run.record({"squared error": measure(test), "two-sample accuracy": two_sample_accuracy(codes, z)})
-    run.save("original", originals)
+    run.save("original", shown)
     run.save("random", sample(nets, 100, generator=torch.Generator().manual_seed(opt.seed)))
     run.save("scatter", scatter(codes, test.labels, test.classes, "codes of the test images over the prior", z))
-    low, high = z.quantile(0.01, 0), z.quantile(0.99, 0)  # the prior's square, but for its outermost 1% on each side
+    low, high = z.quantile(0.01, 0), z.quantile(0.99, 0)  # the prior's rectangle, but for the outermost 1% on each side
     run.save("manifold", sample(nets, 400, z=low + (high - low) * unit_square(20).to(z)))
 
 

@@ -7,9 +7,9 @@ Algorithm 1 of the paper with k = 1, for the value function of its equation 1:
 
 G ascends log D(G(z)) instead of descending log(1 - D(G(z))), as the paper advises in section 3.
 Departures: the two updates of a step share one z (the paper draws two); z ~ N(0, I) (DCGAN: uniform); images lie in
-[0, 1] behind a sigmoid (DCGAN: tanh); D sees real and generated images through noise (Sonderby et al. 2016, arXiv
-1610.04490; --instance-noise 0: without); weights start from PyTorch's default (DCGAN: N(0, 0.02), --init dcgan);
-samples come from a moving average of G (--ema 0: from G).
+[0, 1] behind a sigmoid (DCGAN: tanh); D sees real and generated images through constant noise (Sonderby et al. 2016,
+arXiv 1610.04490, who let it fall; --instance-noise 0: without); weights start from PyTorch's default (DCGAN: N(0, 0.02),
+--init dcgan); samples come from a moving average of G (--ema 0: from G).
 """
 
 import sys
@@ -47,7 +47,7 @@ def main():
     t = run.tensor("t", 0.0)  # updates so far
     z_fixed = run.noise(100, opt.latent_dim)
 
-    def noisy(x):  # hides from D what nobody sees, such as a background of exactly 0
+    def noisy(x):  # instance noise: D cannot rely on details that nobody sees, such as a background of exactly 0
         return x + opt.instance_noise * torch.randn_like(x)
 
     @run.step
@@ -62,7 +62,7 @@ def main():
         g_loss = bce(D(noisy(fake)), 1)
         descend((adam_g, g_loss))
 
-        if opt.ema:  # over fewer updates at first, when G changes fastest
+        if opt.ema:  # with decay min(ema, t / (t + 10)): over fewer updates at first, when G changes fastest
             t.add_(1)
             moving_average(nets["G_ema"], G, torch.clamp(t / (t + 10), max=opt.ema))
         return {"D": d_loss, "G": g_loss}

@@ -268,7 +268,7 @@ def ae(nets):
     encoder = Net("Encoder", nets["encoder"], x)
     decoder = Net("Decoder", nets["decoder"], encoder.output)
     code, again, output = variable("$z$", encoder.output, "code"), variable("$z$"), variable("$x'$", decoder.output)
-    error = loss("Encoder and decoder descend", r"$|x - x'|^2 + l_2\,|z|^2$")
+    error = loss("Encoder and decoder descend", r"$|x - x'|^2 + \lambda\,|z|^2$")
     diagram = Diagram(columns=4)
     diagram.row(variable("$x$", x, "image"), encoder, code)
     diagram.row(again, decoder, output)
