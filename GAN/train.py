@@ -8,8 +8,8 @@ Algorithm 1 of the paper with k = 1, for the value function of its equation 1:
 G ascends log D(G(z)) instead of descending log(1 - D(G(z))), as the paper advises in section 3.
 Departures: the two updates of a step share one z (the paper draws two); z ~ N(0, I) (DCGAN: uniform); images lie in
 [0, 1] behind a sigmoid (DCGAN: tanh); D sees real and generated images through constant noise (Sonderby et al. 2016,
-arXiv 1610.04490, who let it fall; --instance-noise 0: without); weights start from PyTorch's default (DCGAN: N(0, 0.02),
---init dcgan); samples come from a moving average of G (--ema 0: from G).
+arXiv 1610.04490, who let it fall; --instance-noise 0: without); weights start from PyTorch's default (DCGAN:
+N(0, 0.02), --init dcgan); samples come from a moving average of G (--ema 0: from G).
 """
 
 import sys
