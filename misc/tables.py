@@ -225,8 +225,8 @@ def gallery(rows):
         figures = "".join(f'<figure><img src="{picture(file)}" alt="{caption}, {folder.name}"><figcaption>{caption}'
                           "</figcaption></figure>" for file, caption in captions.items())
         notes = [f"<p>{html.escape('' if variant == 'default' else variant + ': ')}"
-                 + ", ".join(f"{html.escape(COLUMNS.get(name, name))} {cell(entry, name)}" for name in (*names, *own([entry]))
-                             if name in entry["metrics"])
+                 + ", ".join(f"{html.escape(COLUMNS.get(name, name))} {cell(entry, name)}"
+                             for name in (*names, *own([entry])) if name in entry["metrics"])
                  + f". {html.escape(length(entry))}. <code>{html.escape(entry['command'])}</code></p>"
                  for model, variant, entry in rows if model == folder.name]
         if folder.name in REPORTED:
