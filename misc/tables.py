@@ -140,7 +140,7 @@ def fill(text, blocks):
 
 
 def picture(file, frames=12):
-    """A picture as data: URI; of a GIF at most so many frames, in greys, so that the page stays small."""
+    """A picture as data: URI, with few colours, and of a GIF at most so many frames, so that the page stays small."""
     from PIL import Image, ImageSequence
 
     if not file.exists():
@@ -154,6 +154,11 @@ def picture(file, frames=12):
         durations = [300] * (len(chosen) - 1) + [2500]  # ms
         chosen[0].save(buffer, "GIF", save_all=True, append_images=chosen[1:], duration=durations, loop=0)
         data = min(data, buffer.getvalue(), key=len)
+    else:
+        buffer = io.BytesIO()
+        with Image.open(file) as image:
+            image.convert("RGB").quantize(32, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+        data = min(data, buffer.getvalue(), key=len)
     return f"data:image/{file.suffix[1:]};base64,{base64.b64encode(data).decode()}"
 
 
@@ -164,8 +169,9 @@ CAPTIONS = {"process": "during training", "losses": "losses", "accuracy": "accur
 
 def shots(samples):
     """The pictures of a folder of samples that the gallery shows."""
-    files = [samples / "process.gif", *sorted(samples.glob("epoch_*.png"))[-1:],
-             *(samples / f"{name}.png" for name in CAPTIONS)]
+    variant = samples.name != "samples"  # of which there are many: less of each
+    files = [samples / "process.gif", *([] if variant else sorted(samples.glob("epoch_*.png"))[-1:]),
+             *(samples / f"{name}.png" for name in (("scatter",) if variant else CAPTIONS))]
     return [file for file in files if file.exists()]
 
 
@@ -218,12 +224,13 @@ def gallery(rows):
         lines.append(f"<tr>{''.join(cells)}</tr>")
     sections = []
     for folder in sorted({file.parent for file in ROOT.glob("*/train.py")}):
-        places = (folder / "samples", *sorted((folder / "samples").glob("*/")))
-        shown = [file for place in places for file in shots(place)]
-        captions = {file: (f"{file.parent.name}: " if file.parent.name != "samples" else "")
-                    + (CAPTIONS.get(file.stem) or f"after epoch {int(file.stem[6:])}") for file in shown}
-        figures = "".join(f'<figure><img src="{picture(file)}" alt="{caption}, {folder.name}"><figcaption>{caption}'
-                          "</figcaption></figure>" for file, caption in captions.items())
+        places, figures = [folder / "samples", *sorted((folder / "samples").glob("*/"))], ""
+        for file in (file for place in places for file in shots(place)):
+            caption = CAPTIONS.get(file.stem) or f"after epoch {int(file.stem[6:])}"
+            caption = caption if file.parent == places[0] else f"{file.parent.name}: {caption}"
+            source = picture(file, frames=12 if len(places) == 1 else 4)
+            figures += (f'<figure><img src="{source}" alt="{caption}, {folder.name}"><figcaption>{caption}</figcaption>'
+                        "</figure>")
         notes = [f"<p>{html.escape('' if variant == 'default' else variant + ': ')}"
                  + ", ".join(f"{html.escape(COLUMNS.get(name, name))} {cell(entry, name)}"
                              for name in (*names, *own([entry])) if name in entry["metrics"])
