@@ -72,19 +72,19 @@ def main():
         with evaluating(encoder):
             return encoder(x)
 
-    def measure(data):
+    def measure():
         with evaluating(encoder, decoder):
-            return sum(squared_error(x) * len(x) for x, _ in data.batches(1000)) / len(data)
+            return sum(squared_error(x) * len(x) for x, _ in test.batches(1000)) / len(test)
 
     shown, _ = next(iter(test.batches(100)))
     for x, _ in run.batches():
         run.log({**reconstruct(x), **regularise(x)})
         run.show(lambda: sample(nets, len(shown), z=encode(shown)))
-        run.curve("error", lambda: {"train": measure(run.train), "test": measure(test)})
+        run.curve("error", lambda: {"test": measure()})
 
     codes = torch.cat([encode(x) for x, _ in test.batches(1000)])
     z = draw(opt.prior, len(codes), torch.Generator().manual_seed(opt.seed)).to(codes)
-    run.record({"squared error": measure(test), "two-sample accuracy": two_sample_accuracy(codes, z)})
+    run.record({"squared error": measure(), "two-sample accuracy": two_sample_accuracy(codes, z)})
     run.save("original", shown)
     run.save("random", sample(nets, 100, generator=torch.Generator().manual_seed(opt.seed)))
     run.save("scatter", scatter(codes, test.labels, test.classes, "codes of the test images over the prior", z))
