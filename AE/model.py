@@ -6,7 +6,7 @@ from torch import nn
 from common.blocks import MLP
 from common.updates import evaluating
 
-WIDTHS = (512, 256, 128)  # between image and code
+WIDTHS = (1000, 500, 250)  # between image and code, as in the paper
 
 
 class Encoder(nn.Module):

@@ -7,8 +7,8 @@ An image x becomes a code z = encoder(x), the code a reconstruction decoder(z). 
 
 Departures: all layers are trained at once by Adam, with ReLU (the paper trains restricted Boltzmann machines one by one
 first, then all layers by conjugate gradients, and has sigmoids); the squared error, of which PCA is the linear optimum
-(the paper: cross-entropy); 512, 256, 128 units and a code of 100 (1000, 500, 250 and 30). The paper has lambda = 0 and
-a linear code. A running mean and covariance of the codes serve to draw random ones; they are no part of the loss.
+(the paper: cross-entropy); a code of 100 (30). The paper has lambda = 0 and a linear code. A running mean and
+covariance of the codes serve to draw random ones; they are no part of the loss.
 """
 
 import sys

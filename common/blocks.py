@@ -41,12 +41,18 @@ class AtLeastFloat32(nn.Module):
 class MLP(nn.Sequential):
     """Vectors (N, widths[0]) -> (N, widths[-1]), float32, by fully connected layers with ReLU between them.
 
+    Weights start from N(0, 2 / inputs), biases at 0 (He et al. 2015, arXiv 1502.01852): from PyTorch's default, smaller
+    by a factor of 2.4, deep ones learn several times more slowly.
+
     Args:
         activation: applied last, in float32; default none."""
 
     def __init__(self, *widths, activation=None):
         layers = [layer for before, after in pairwise(widths) for layer in (nn.Linear(before, after), nn.ReLU())]
         super().__init__(*layers[:-1], AtLeastFloat32(), *([activation] if activation else []))
+        for layer in layers[::2]:
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
 
 
 class Down(nn.Sequential):

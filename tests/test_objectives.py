@@ -170,10 +170,11 @@ def test_adversarial_autoencoder(one_update):
     error = (x - decoder(encoder(x))).pow(2).sum() / 32
     adam(error, encoder, decoder, state=states[0], lr=2e-4)
     z = load_model("Adversarial_Autoencoder").draw("donut", 32).double()
-    p, q = torch.sigmoid(D(z)), torch.sigmoid(D(encoder(x)))
+    noise = [0.2 * torch.randn(32, 2).double() for _ in range(3)]
+    p, q = torch.sigmoid(D(z + noise[0])), torch.sigmoid(D(encoder(x) + noise[1]))
     d_loss = -(p.log() + (1 - q).log()).sum() / 32
     adam(d_loss, D, state=states[1], lr=2e-4, betas=(0.5, 0.999))
-    e_loss = -torch.sigmoid(D(encoder(x))).log().sum() / 32
+    e_loss = -torch.sigmoid(D(encoder(x) + noise[2])).log().sum() / 32
     adam(e_loss, encoder, state=states[2], lr=2e-4, betas=(0.5, 0.999))
     expected = {"squared error": error.item(), "D": d_loss.item(), "encoder": e_loss.item()}
     assert losses == pytest.approx(expected, rel=1e-3)
