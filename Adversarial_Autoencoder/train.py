@@ -7,10 +7,9 @@ The two phases of each step (section 2):
                      the encoder ascends          E_x[log D(encoder(x))]
 
 so that the codes follow the prior p(z) (--prior). The encoder is deterministic, the first of the paper's three kinds.
-Departures: the encoder ascends log D instead of descending log(1 - D); D sees codes and prior through noise (Sonderby
-et al. 2016, arXiv 1610.04490; --instance-noise 0: without); Adam (the paper: SGD with momentum); He's initial weights
-(N(0, 0.01)); batches of 128 (100); the squared error is summed over the pixels; the code has always two dimensions
-(the paper measures likelihoods with 8).
+Departures: the encoder ascends log D instead of descending log(1 - D); Adam in the reconstruction phase (the paper: SGD
+with momentum in both); He's initial weights (N(0, 0.01)); batches of 128 (100); the squared error is summed over the
+pixels; the code has always two dimensions (the paper measures likelihoods with 8).
 """
 
 import sys
@@ -19,10 +18,10 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch.optim import Adam
+from torch.optim import SGD, Adam
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from common import BaseOptions, Decay, NonNegative, Positive, Run, bce, descend, evaluating
+from common import BaseOptions, Decay, Positive, Run, bce, descend, evaluating
 from common.images import scatter, unit_square
 from common.metrics import two_sample_accuracy
 from model import PRIORS, build, draw, sample
@@ -34,9 +33,8 @@ class Options(BaseOptions):
 
     prior: Literal[*PRIORS] = "gaussian"  # p(z), which the codes follow
     lr: Positive = 2e-4  # Adam's step size in the reconstruction phase
-    lr_reg: Positive = 2e-4  # Adam's step size of D and of the encoder in the regularisation phase
-    beta1: Decay = 0.5  # Adam's decay of the gradient's mean in the regularisation phase
-    instance_noise: NonNegative = 0.2  # standard deviation of the noise on the points, codes or not, that D sees
+    lr_reg: Positive = 0.01  # SGD's step size, of D and of the encoder in the regularisation phase
+    momentum: Decay = 0.1  # SGD's momentum in the regularisation phase
 
     @property
     def variant(self):  # the subfolder of samples and checkpoints
@@ -48,9 +46,9 @@ def main():
     opt = run.options
     nets = run.networks(build, prior=opt.prior, **run.image)
     encoder, decoder, D, test = nets["encoder"], nets["decoder"], nets["D"], run.test
-    adam_ae = run.optimizer(Adam, encoder, decoder, lr=opt.lr)
-    adam_d = run.optimizer(Adam, D, lr=opt.lr_reg, betas=(opt.beta1, 0.999))
-    adam_e = run.optimizer(Adam, encoder, lr=opt.lr_reg, betas=(opt.beta1, 0.999))
+    adam = run.optimizer(Adam, encoder, decoder, lr=opt.lr)
+    sgd_d = run.optimizer(SGD, D, lr=opt.lr_reg, momentum=opt.momentum)
+    sgd_e = run.optimizer(SGD, encoder, lr=opt.lr_reg, momentum=opt.momentum)
 
     def squared_error(x):
         return (decoder(encoder(x)) - x).square().flatten(1).sum(1).mean()
@@ -58,19 +56,16 @@ def main():
     @run.step
     def reconstruct(x):
         error = squared_error(x)
-        descend((adam_ae, error))
+        descend((adam, error))
         return {"squared error": error}
-
-    def noisy(z):
-        return z + opt.instance_noise * torch.randn_like(z)
 
     @run.step
     def regularise(x):
         z, code = draw(opt.prior, len(x), device=x.device), encoder(x)
-        d_loss = bce(D(noisy(z)), 1) + bce(D(noisy(code.detach())), 0)
-        descend((adam_d, d_loss))
-        e_loss = bce(D(noisy(code)), 1)
-        descend((adam_e, e_loss))
+        d_loss = bce(D(z), 1) + bce(D(code.detach()), 0)
+        descend((sgd_d, d_loss))
+        e_loss = bce(D(code), 1)
+        descend((sgd_e, e_loss))
         return {"D": d_loss, "encoder": e_loss}
 
     def encode(x):
