@@ -215,12 +215,3 @@ def test_pca_error_is_the_variance_that_is_left():
         assert metrics.pca_error(images, images, components) == pytest.approx(expected, rel=1e-4, abs=1e-6)
     other = 255 - images[:50]
     assert metrics.pca_error(images, other, 5) > metrics.pca_error(images, images, 5)
-
-
-def test_two_sample_accuracy():
-    assert metrics.two_sample_accuracy(features(3000, 2), features(3000, 2, seed=1)) == pytest.approx(0.5, abs=0.03)
-    assert metrics.two_sample_accuracy(features(300, 2), features(300, 2, seed=1, shift=50)) == 1
-    apart = [metrics.two_sample_accuracy(features(1000, 2), features(1000, 2, seed=1, shift=s)) for s in (0, 0.5, 1, 2)]
-    assert apart == sorted(apart) and apart[1] > 0.52
-    a, b = torch.tensor([[0.0], [1], [10]]), torch.tensor([[1.2], [9.5]])
-    assert metrics.two_sample_accuracy(a, b) == pytest.approx(1 / 5)  # only 0's nearest, 1, is of its own set
