@@ -76,14 +76,17 @@ def length(entry):
     return f"{entry['runs'][0]['steps']:,} updates, {minutes:.0f} min"
 
 
+def generating(rows):
+    """The rows of what generates images: the others, classifiers, have no metrics of images."""
+    return [row for row in rows if row[2]["metrics"].keys() & COLUMNS.keys()]
+
+
 def result_table(rows):
-    """The Markdown table of all results."""
+    """The Markdown table of the metrics of all models."""
     names = [name for name in COLUMNS if any(name in entry["metrics"] for _, _, entry in rows)]
     lines = [f"| | {' | '.join(COLUMNS[name] for name in names)} | seeds | training |",
              f"|---|{'---|' * (len(names) + 2)}"]
-    for model, variant, entry in rows:
-        if not entry["metrics"].keys() & COLUMNS.keys():
-            continue
+    for model, variant, entry in generating(rows):
         cells = [cell(entry, name) for name in names]
         lines.append(f"| {title(model, variant)} | {' | '.join(cells)} | {len(entry['seeds'])} | {length(entry)} |")
     return "\n".join(lines)
@@ -104,8 +107,8 @@ def own_tables(rows):
             heads = [name.replace("|", "\\|") for name in names]
             lines = [f"| | {' | '.join(heads)} | seeds | training | command |", f"|---|{'---|' * (len(names) + 3)}"]
             for variant, entry in entries.items():
-                cells = [variant.replace("default", ""), *(cell(entry, name) for name in names), len(entry["seeds"]),
-                         length(entry), f"`{entry['command']}`"]
+                cells = ["" if variant == "default" else variant, *(cell(entry, name) for name in names),
+                         len(entry["seeds"]), length(entry), f"`{entry['command']}`"]
                 lines.append(f"| {' | '.join(map(str, cells))} |")
             tables[model] = "\n".join(lines)
     return tables
@@ -114,8 +117,8 @@ def own_tables(rows):
 def seed_table(rows):
     """The Markdown table of every seed of the models, with the commands and what papers report."""
     lines = ["| | reported | ours, every seed: FID | IS | recall | command | on |", "|---|---|---|---|---|---|---|"]
-    for model, variant, entry in rows:
-        if model == "misc" or not entry["metrics"].keys() & COLUMNS.keys():
+    for model, variant, entry in generating(rows):
+        if model == "misc":
             continue
         seeds = [", ".join(f"{value:.{DIGITS[name]}f}" for value in entry["metrics"][name]["seeds"])
                  for name in ("fid", "is", "recall")]

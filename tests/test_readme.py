@@ -43,3 +43,22 @@ def test_the_figures_of_speed_are_the_benchmarks():
             share = values["median"] / result["ablation"]["all on"]["median"]
             assert f"| {name} | {share:.0%} |" in README
     assert statistics.median(result["ratio"]["pairs"]) == result["ratio"]["median"]
+
+
+def test_the_figures_of_the_overview_are_the_results():
+    """Those that misc/tables.py does not write: in the table of the models."""
+    results = {model: json.loads((ROOT / model / "samples" / "result.json").read_text())
+               for model in ("misc", "GAN", "AE", "VAE")}
+
+    def mean(model, variant, name):
+        return results[model][variant]["metrics"][name]["mean"]
+
+    for name, label in (("fid", "FID"), ("is", "IS")):
+        spread = results["GAN"]["default"]["metrics"][name]["std"]
+        assert f"{label} {mean('GAN', 'default', name):.2f} ± {spread:.2f} (" in README
+    assert f"(real images: {mean('misc', 'real images', 'fid'):.2f})" in README
+    assert f"({mean('misc', 'real images', 'is'):.2f}), {len(results['GAN']['default']['seeds'])} seeds" in README
+    error, pca = (mean("AE", "100d-linear", name) for name in ("squared error", "squared error of PCA"))
+    assert f"squared error {error:.2f} of a test image, PCA {pca:.2f} |" in README
+    two, twenty = (mean("VAE", variant, "-ELBO") for variant in ("2d", "20d"))
+    assert f"-ELBO {two:.1f} nats; 20: {twenty:.1f} |" in README
