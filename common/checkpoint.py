@@ -123,10 +123,12 @@ def _state_keys(optimizer):
 
 
 def load_optimizer(optimizer, saved):
-    """Restores an optimizer's state. How it computes (fused, capturable, ...) stays as it was made here.
+    """Restores an optimizer's state. How it computes (fused, capturable, ...) stays as it was made here, and a step
+    size that is a tensor stays that tensor, which the run restores.
 
     Raises ValueError, KeyError or TypeError where the state is of other parameters."""
-    own = [{k: v for k, v in group.items() if k in ("fused", "capturable", "foreach", "differentiable")}
+    own = [{k: v for k, v in group.items()
+            if k in ("fused", "capturable", "foreach", "differentiable") or isinstance(v, torch.Tensor)}
            for group in optimizer.param_groups]
     for group, theirs in zip(optimizer.param_groups, saved["param_groups"], strict=True):
         if group.keys() != theirs.keys() or any(type(group[k]) is not type(theirs[k]) for k in group.keys() - own[0]):

@@ -285,9 +285,10 @@ class Batches:
 
     def __init__(self, *sets, batch_size, seed=0, rank=0, ranks=1):
         if any(len(tensors[0]) < batch_size for tensors in sets):
-            raise ValueError(f"{batch_size} is larger than the set of {min(len(s[0]) for s in sets):,} images")
+            images = min(len(tensors[0]) for tensors in sets)
+            raise ValueError(f"a batch of {batch_size} is larger than the set of {images:,} images")
         if batch_size % ranks:
-            raise ValueError(f"{batch_size} does not divide by {ranks} ranks")
+            raise ValueError(f"a batch of {batch_size} does not divide by {ranks} ranks")
         self.sets, self.batch_size, self.seed = sets, batch_size, seed
         share = batch_size // ranks
         self.part = slice(rank * share, (rank + 1) * share)

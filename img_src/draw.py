@@ -301,8 +301,35 @@ def vae(nets):
     return diagram
 
 
+def adversarial_autoencoder(nets):
+    x, z = torch.zeros(1, 1, 32, 32), torch.zeros(1, 2)
+    encoder, decoder = Net("Encoder", nets["encoder"], x), Net("Decoder", nets["decoder"], z)
+    D = Net("Discriminator $D$", nets["D"], z)
+    code, output = variable("code", encoder.output), variable("$x'$", decoder.output)
+    again, prior = variable("code"), variable("$z$", z, "prior $p(z)$")
+    logit = variable("logit", D.output, r"of $D(\cdot)$")
+    error = loss("1: both descend", "$|x - x'|^2$")
+    d_loss = loss("2: $D$ ascends", r"$\log D(z) + \log(1 - D(\mathrm{code}))$")
+    e_loss = loss("2: encoder ascends", r"$\log D(\mathrm{code})$")
+    diagram = Diagram()
+    diagram.row(variable("$x$", x, "image"), encoder, code)
+    diagram.row(again, decoder, output, error)
+    diagram.row(prior, D, logit)
+    diagram.row(d_loss, e_loss, joined=False)
+    diagram.arrow(code.at("bottom"), again.at("top"))
+    diagram.arrow(again.at("bottom"), D.at("top"), label="detached for the loss of $D$")
+    diagram.arrow(logit.at("bottom"), d_loss.at("top", d_loss.x1 - 30))
+    diagram.arrow(logit.at("bottom"), e_loss.at("top", logit.at("top").x))
+    diagram.arrow(error.at("bottom"), decoder.at("bottom", decoder.x1 - STAGE / 2), decoder.y1 + 23, update=True)
+    diagram.arrow(d_loss.at("top", D.x0 + STAGE / 2), D.at("bottom", D.x0 + STAGE / 2), update=True)
+    for phase in (error, e_loss):
+        diagram.arrow(phase.at("right"), encoder.at("top"), diagram.width - MARGIN / 2, MARGIN / 2, update=True)
+    return diagram
+
+
 # the model's folder: how it is wired
-DIAGRAMS = {"AE": ae, "Classification": classification, "GAN": gan, "VAE": vae}
+DIAGRAMS = {"AE": ae, "Adversarial_Autoencoder": adversarial_autoencoder, "Classification": classification, "GAN": gan,
+            "VAE": vae}
 
 
 def draw(name, folder=HERE):

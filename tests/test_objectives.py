@@ -1,6 +1,7 @@
 """The losses and updates of the models against the papers' formulas, computed another way."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -37,11 +38,12 @@ def one_update(tmp_path):
     return make
 
 
-def adam(loss, *nets, state, lr, betas=(0.9, 0.999)):
+def adam(loss, *nets, state, lr, betas=(0.9, 0.999), decay=1):
     """Holds an optimizer's state after its first step against Adam's formula, and makes that step: the mean of the
-    gradient is (1 - beta1) g, that of its square (1 - beta2) g^2, the step lr g / |g|."""
+    gradient is (1 - beta1) g, that of its square (1 - beta2) g^2, the step lr g / |g|. decay: of the step size."""
     parameters = [p for net in nets for p in net.parameters()]
-    assert state["param_groups"][0]["lr"] == lr and tuple(state["param_groups"][0]["betas"]) == betas
+    assert float(state["param_groups"][0]["lr"]) == pytest.approx(lr * decay)
+    assert tuple(state["param_groups"][0]["betas"]) == betas
     for i, (p, g) in enumerate(zip(parameters, torch.autograd.grad(loss, parameters), strict=True)):
         found = state["state"][i]["exp_avg"].double() / (1 - betas[0])
         assert (found - g).norm() <= 5e-3 * g.norm(), i
@@ -161,3 +163,50 @@ def test_vae_margin_is_black_and_comes_back():
 def test_a_margin_that_leaves_nothing_is_told_in_one_line(tmp_path, capsys):
     assert train_here(ROOT / "VAE", "--dataset", "digits", "--margin", 16, "--out-dir", tmp_path)[0] == 2
     assert capsys.readouterr().err == "VAE/train.py: error: a margin of 16 leaves nothing of 32 pixels\n"
+
+
+def test_adversarial_autoencoder(one_update):
+    nets, after, x, losses, states = one_update("Adversarial_Autoencoder", {"prior": "donut"}, "--prior", "donut")
+    encoder, decoder, D, x = nets["encoder"], nets["decoder"], nets["D"], x.double()
+    error = (x - decoder(encoder(x))).pow(2).sum() / 32
+    adam(error, encoder, decoder, state=states[0], lr=5e-4, decay=0.9994)
+    z = load_model("Adversarial_Autoencoder").draw("donut", 32).double()
+    noise = [0.2 * torch.randn(32, 2).double() for _ in range(3)]
+    p, q = torch.sigmoid(D(z + noise[0])), torch.sigmoid(D(encoder(x) + noise[1]))
+    d_loss = -(p.log() + (1 - q).log()).sum() / 32
+    adam(d_loss, D, state=states[1], lr=1e-4, betas=(0.5, 0.999), decay=0.9994)
+    e_loss = -torch.sigmoid(D(encoder(x) + noise[2])).log().sum() / 32
+    adam(e_loss, encoder, state=states[2], lr=5e-4, betas=(0.5, 0.999), decay=0.9994)
+    expected = {"squared error": error.item(), "D": d_loss.item(), "encoder": e_loss.item()}
+    assert losses == pytest.approx(expected, rel=1e-3)
+    assert_like(after, nets, 5e-4)
+
+
+def test_priors():
+    model = load_model("Adversarial_Autoencoder")
+    points = {prior: model.draw(prior, 100_000, torch.Generator().manual_seed(0)).double() for prior in model.PRIORS}
+    assert all(z.shape == (100_000, 2) for z in points.values())
+    near = {"atol": 0.03, "rtol": 0}
+    torch.testing.assert_close(points["gaussian"].T.cov(), torch.eye(2, dtype=torch.float64), **near)
+
+    angles = torch.arange(10) * 2 * math.pi / 10
+    along = torch.stack([angles.cos(), angles.sin()]).double()
+    across = torch.stack([-angles.sin(), angles.cos()]).double()
+    component = (points["mixture"] @ along).argmax(1)
+    assert (torch.bincount(component, minlength=10) / 1e5 - 0.1).abs().max() < 0.005
+    u, v = ((points["mixture"] * direction.T[component]).sum(1) for direction in (along, across))
+    assert (u.mean(), u.std(), v.mean(), v.std()) == pytest.approx((4, 0.7, 0, 0.2), abs=0.02)
+
+    x, y = points["triangle"].T
+    assert y.min() >= -2 and y.max() <= 2 and (x.abs() <= (2 - y) / 2).all()
+    assert ((y < 0).double().mean(), (x < 0).double().mean()) == pytest.approx((0.75, 0.5), abs=0.01)
+
+    radius = points["donut"].norm(dim=1)
+    assert (radius.mean(), radius.std()) == pytest.approx((2, 0.2), abs=0.01) and points["donut"].mean(0).norm() < 0.02
+
+    radius, angle = points["swiss-roll"].norm(dim=1), torch.atan2(*points["swiss-roll"].flip(1).T)
+    turns = radius / 2 - angle / (2 * math.pi)  # whole numbers on r = 4 t, angle = 4 pi t
+    assert (turns - turns.round())[radius > 1].abs().mean() < 0.07 and 3.8 < radius.quantile(0.99) < 4.2
+
+    assert points["uniform"].abs().max() <= 2
+    torch.testing.assert_close(points["uniform"].T.cov(), torch.eye(2, dtype=torch.float64) * 4 / 3, **near)

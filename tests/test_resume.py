@@ -49,6 +49,7 @@ def pictures(out):
     (GAN, (2, 5, 7), 7),  # cut within an epoch and in the next one
     (GAN, (3, 6), 6),  # cut at an epoch's end
     (CLASSIFICATION, (2, 4), 4), (ROOT / "AE", (2, 4), 4), (ROOT / "VAE", (2, 4), 4),
+    (ROOT / "Adversarial_Autoencoder", (2, 4), 4),
 ])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_in_parts_equals_in_one(tmp_path, folder, parts, whole, precision):
