@@ -114,7 +114,8 @@ def set_random_state(state, device):
 
 def _state_keys(optimizer):
     """What an optimizer keeps of a parameter, seen on one of its own kind after a step."""
-    settings = {k: v for k, v in optimizer.defaults.items() if k not in ("fused", "capturable", "foreach")}
+    settings = {k: float(v) if isinstance(v, torch.Tensor) else v for k, v in optimizer.defaults.items()
+                if k not in ("fused", "capturable", "foreach")}
     p = torch.zeros(1, requires_grad=True)
     p.grad = torch.zeros(1)
     other = type(optimizer)([p], **settings)
