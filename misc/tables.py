@@ -123,8 +123,8 @@ def seed_table(rows):
         seeds = [", ".join(f"{value:.{DIGITS[name]}f}" for value in entry["metrics"][name]["seeds"])
                  for name in ("fid", "is", "recall")]
         run = entry["runs"][-1]
-        where = (f"{run['device']}, {run['threads']} threads, {run['precision']}, torch {run['versions']['torch']}, "
-                 f"{run['date']}")
+        threads = f"{run['threads']} thread{'s' * (run['threads'] > 1)}"
+        where = f"{run['device']}, {threads}, {run['precision']}, torch {run['versions']['torch']}, {run['date']}"
         lines.append(f"| {title(model, variant)} | {REPORTED.get(model, '')} | {' | '.join(seeds)} "
                      f"| `{entry['command']}` | {where} |")
     return "\n".join(lines)
