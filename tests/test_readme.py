@@ -60,5 +60,7 @@ def test_the_figures_of_the_overview_are_the_results():
     assert f"({mean('misc', 'real images', 'is'):.2f}), {len(results['GAN']['default']['seeds'])} seeds" in README
     error, pca = (mean("AE", "100d-linear", name) for name in ("squared error", "squared error of PCA"))
     assert f"squared error {error:.2f} of a test image, PCA {pca:.2f} |" in README
-    two, twenty = (mean("VAE", variant, "-ELBO") for variant in ("2d", "20d"))
-    assert f"-ELBO {two:.1f} nats; 20: {twenty:.1f} |" in README
+    two, twenty = (f"{mean('VAE', variant, '-ELBO'):.1f} ± {results['VAE'][variant]['metrics']['-ELBO']['std']:.1f}"
+                   for variant in ("2d", "20d"))
+    seeds = len(results["VAE"]["2d"]["seeds"])
+    assert f"-ELBO {two} nats with 2 dimensions, {twenty} with 20, {seeds} seeds |" in README
