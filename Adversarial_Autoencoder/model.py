@@ -1,5 +1,5 @@
-"""The networks of the adversarial autoencoder, and the priors that its codes can follow: gaussian, mixture and swiss
-roll are of the paper (arXiv 1511.05644), triangle, donut and uniform of this project."""
+"""The networks of the adversarial autoencoder, and the priors that its codes can follow. The paper (arXiv 1511.05644)
+has a gaussian (of standard deviation 5), a mixture of ten and, with labels, a swiss roll; the sizes here are ours."""
 
 import math
 

@@ -8,8 +8,8 @@ The two phases of each step (section 2):
 
 so that the codes follow the prior p(z) (--prior). The encoder is deterministic, the first of the paper's three kinds.
 Departures: the encoder ascends log D instead of descending log(1 - D); Adam (the paper: SGD with momentum), with steps
-that fall from the first update on (after 50 epochs); D sees codes and z through noise; PyTorch's initial weights (N(0,
-0.01)); batches of 128 (100); the squared error is summed over the pixels; a code of two dimensions (8 for likelihoods).
+falling from the first update on (after 50 epochs), for 10 epochs (thousands); D sees codes and z through noise; initial
+weights of PyTorch (N(0, 0.01)); batches of 128 (100); the squared error is summed; a code of two dimensions (also 8).
 """
 
 import sys

@@ -281,14 +281,14 @@ class Batches:
         batch_size: elements of each set in one batch, over all ranks together.
         rank, ranks: this process takes its own slice of every batch.
     An epoch is one pass through the first set. uint8 tensors of 4 dimensions come out as float32 in [0, 1].
-    Raises ValueError where a set is smaller than a batch, or the ranks do not divide the batch."""
+    Raises InputError where a set is smaller than a batch, or the ranks do not divide the batch."""
 
     def __init__(self, *sets, batch_size, seed=0, rank=0, ranks=1):
         if any(len(tensors[0]) < batch_size for tensors in sets):
             images = min(len(tensors[0]) for tensors in sets)
-            raise ValueError(f"a batch of {batch_size} is larger than the set of {images:,} images")
+            raise InputError(f"--batch-size: {batch_size} is larger than the set of {images:,} images")
         if batch_size % ranks:
-            raise ValueError(f"a batch of {batch_size} does not divide by {ranks} ranks")
+            raise InputError(f"--batch-size: {batch_size} does not divide by {ranks} ranks")
         self.sets, self.batch_size, self.seed = sets, batch_size, seed
         share = batch_size // ranks
         self.part = slice(rank * share, (rank + 1) * share)

@@ -64,9 +64,8 @@ class Run:
         train, self._held_out = data.hold_out(self._load(train=True), opt.holdout)
         self.train = train.to(self._device)
         self.image = {"channels": train.images.shape[1], "image_size": opt.image_size}
-        with self._refusing(ValueError):
-            self._batches = data.Batches((self.train.images, self.train.labels), batch_size=opt.batch_size,
-                                         seed=opt.seed, rank=distribution.rank(), ranks=distribution.ranks())
+        self._batches = data.Batches((self.train.images, self.train.labels), batch_size=opt.batch_size, seed=opt.seed,
+                                     rank=distribution.rank(), ranks=distribution.ranks())
         self._last = min(opt.max_steps or sys.maxsize, opt.epochs * self._batches.per_epoch)
         self._title = (f"{self.folder.name} {self._variant}".strip() + f" on {opt.dataset}, seed {opt.seed}"
                        + (" (NOT MNIST)" if self._notice else ""))

@@ -637,9 +637,9 @@ def test_images_become_floats_and_nothing_else_does():
 
 
 def test_batches_refuse():
-    with pytest.raises(ValueError, match="6 is larger than the set of 5"):
+    with pytest.raises(InputError, match="6 is larger than the set of 5"):
         Batches(numbers(5), batch_size=6)
-    with pytest.raises(ValueError, match="6 is larger than the set of 5"):
+    with pytest.raises(InputError, match="6 is larger than the set of 5"):
         Batches(numbers(50), numbers(5), batch_size=6)
-    with pytest.raises(ValueError, match="does not divide by 3 ranks"):
+    with pytest.raises(InputError, match="does not divide by 3 ranks"):
         Batches(numbers(50), batch_size=4, ranks=3)

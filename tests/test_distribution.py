@@ -98,4 +98,4 @@ def test_two_ranks_resume_bit_for_bit(tmp_path):
 def test_a_batch_that_the_ranks_do_not_divide_is_refused_once(tmp_path):
     done = torchrun(ROOT / "GAN" / "train.py", "--dataset", "digits", "--batch-size", 33, "--out-dir", tmp_path)
     assert done.returncode != 0
-    assert done.stderr.count("a batch of 33 does not divide by 2 ranks") == 1
+    assert done.stderr.count("--batch-size: 33 does not divide by 2 ranks") == 1

@@ -91,7 +91,7 @@ def test_resumed_options_come_from_the_checkpoint_and_changes_are_named():
 @pytest.mark.parametrize(("args", "words"), [
     (["--dataset", "imagenet"], "--dataset: unknown data set 'imagenet'"),
     (["--dataset", "folder:/no/such/folder"], "--dataset: /no/such/folder is not a folder"),
-    (["--dataset", "digits", "--batch-size", 5000], "a batch of 5000 is larger than the set of 1,500 images"),
+    (["--dataset", "digits", "--batch-size", 5000], "--batch-size: 5000 is larger than the set of 1,500 images"),
     (["--dataset", "digits", "--holdout", 1500], "--holdout: leaves none"),
     (["--dataset", "digits", "--out-dir", "/proc/nowhere"], "--out-dir: cannot write to /proc/nowhere"),
     (["--dataset", "digits", "--precision", "tf32", "--device", "cpu"], "--precision: tf32 needs a cuda device"),
