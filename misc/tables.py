@@ -142,8 +142,9 @@ def fill(text, blocks):
     return text
 
 
-def picture(file, frames=12):
-    """A picture as data: URI, with few colours, and of a GIF at most so many frames, so that the page stays small."""
+def picture(file, frames=12, side=640):
+    """A picture as data: URI, with few colours, at most so many frames of a GIF, others at most so many pixels wide and
+    high, so that the page stays small."""
     from PIL import Image, ImageSequence
 
     if not file.exists():
@@ -160,7 +161,9 @@ def picture(file, frames=12):
     else:
         buffer = io.BytesIO()
         with Image.open(file) as image:
-            image.convert("RGB").quantize(32, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+            image = image.convert("RGB")
+            image.thumbnail((side, side))
+            image.quantize(32, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
         data = min(data, buffer.getvalue(), key=len)
     return f"data:image/{file.suffix[1:]};base64,{base64.b64encode(data).decode()}"
 
@@ -171,10 +174,12 @@ CAPTIONS = {"process": "during training", "losses": "losses", "accuracy": "accur
 
 
 def shots(samples):
-    """The pictures of a folder of samples that the gallery shows."""
-    variant = samples.name != "samples"  # of which there are many: less of each
-    files = [samples / "process.gif", *([] if variant else sorted(samples.glob("epoch_*.png"))[-1:]),
-             *(samples / f"{name}.png" for name in (("scatter",) if variant else CAPTIONS))]
+    """The pictures of a folder of samples that the gallery shows; of a variant, as there are many, only the codes,
+    or where it has no picture of them the GIF."""
+    files = [samples / "process.gif", *sorted(samples.glob("epoch_*.png"))[-1:],
+             *(samples / f"{name}.png" for name in CAPTIONS)]
+    if samples.name != "samples":
+        files = [file for file in (samples / "scatter.png", samples / "process.gif") if file.exists()][:1]
     return [file for file in files if file.exists()]
 
 
@@ -231,7 +236,7 @@ def gallery(rows):
         for file in (file for place in places for file in shots(place)):
             caption = CAPTIONS.get(file.stem) or f"after epoch {int(file.stem[6:])}"
             caption = caption if file.parent == places[0] else f"{file.parent.name}: {caption}"
-            source = picture(file, frames=12 if len(places) == 1 else 4)
+            source = picture(file) if len(places) == 1 else picture(file, frames=6, side=400)
             figures += (f'<figure><img src="{source}" alt="{caption}, {folder.name}"><figcaption>{caption}</figcaption>'
                         "</figure>")
         notes = [f"<p>{html.escape('' if variant == 'default' else variant + ': ')}"

@@ -48,7 +48,7 @@ def test_the_figures_of_speed_are_the_benchmarks():
 def test_the_figures_of_the_overview_are_the_results():
     """Those that misc/tables.py does not write: in the table of the models."""
     results = {model: json.loads((ROOT / model / "samples" / "result.json").read_text())
-               for model in ("misc", "GAN", "AE", "VAE")}
+               for model in ("misc", "GAN", "AE", "VAE", "Adversarial_Autoencoder")}
 
     def mean(model, variant, name):
         return results[model][variant]["metrics"][name]["mean"]
@@ -64,3 +64,5 @@ def test_the_figures_of_the_overview_are_the_results():
                    for variant in ("2d", "20d"))
     seeds = len(results["VAE"]["2d"]["seeds"])
     assert f"-ELBO {two} nats with 2 dimensions, {twenty} with 20, {seeds} seeds |" in README
+    apart = mean("Adversarial_Autoencoder", "donut", "two-sample accuracy")
+    assert f"codes and prior told apart in {apart:.2f} of the cases" in README
