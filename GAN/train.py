@@ -9,7 +9,7 @@ G ascends log D(G(z)) instead of descending log(1 - D(G(z))), as the paper advis
 Departures: the two updates of a step share one z (the paper draws two); z ~ N(0, I) (DCGAN: uniform); images lie in
 [0, 1] behind a sigmoid (DCGAN: tanh); D sees real and generated images through constant noise (Sonderby et al. 2016,
 arXiv 1610.04490, who let it fall; --instance-noise 0: without); weights start from PyTorch's default (DCGAN:
-N(0, 0.02), --init dcgan); samples come from a moving average of G (--ema 0: from G).
+N(0, 0.02), --init dcgan); the step size falls at the end; samples come from a moving average of G (--ema 0: from G).
 """
 
 import sys
@@ -29,8 +29,11 @@ from model import build, sample
 class Options(BaseOptions):
     """GAN on 32 x 32 images."""
 
+    epochs: Count = 43  # passes over the training set
     latent_dim: Count = 100  # dimension of z
-    lr: Positive = 2e-4  # Adam's step size, of G and of D
+    lr: Positive = 2e-4  # Adam's step size, of G and of D, constant at first
+    lr_constant: Count = 18_720  # updates for which it is: 40 epochs of MNIST
+    lr_decay: Decay = 0.9985  # its factor in each update after that
     beta1: Decay = 0.5  # Adam's decay of the gradient's mean
     instance_noise: NonNegative = 0.1  # standard deviation of the noise on the images, real or not, that D sees
     init: Literal["pytorch", "dcgan"] = "pytorch"  # initial weights: PyTorch's default, or N(0, 0.02)
@@ -42,9 +45,9 @@ def main():
     opt = run.options
     nets = run.networks(build, latent_dim=opt.latent_dim, init=opt.init, average=opt.ema > 0, **run.image)
     G, D = nets["G"], nets["D"]
-    adam_g = run.optimizer(Adam, G, lr=opt.lr, betas=(opt.beta1, 0.999))
-    adam_d = run.optimizer(Adam, D, lr=opt.lr, betas=(opt.beta1, 0.999))
-    t = run.tensor("t", 0.0)  # updates so far
+    t, lr = run.tensor("t", 0.0), run.tensor("lr", opt.lr)  # updates so far, step size
+    adam_g = run.optimizer(Adam, G, lr=lr, betas=(opt.beta1, 0.999))
+    adam_d = run.optimizer(Adam, D, lr=lr, betas=(opt.beta1, 0.999))
     z_fixed = run.noise(100, opt.latent_dim)
 
     def noisy(x):  # instance noise: D cannot rely on details that nobody sees, such as a background of exactly 0
@@ -62,8 +65,9 @@ def main():
         g_loss = bce(D(noisy(fake)), 1)
         descend((adam_g, g_loss))
 
+        t.add_(1)
+        lr.mul_(torch.where(t > opt.lr_constant, opt.lr_decay, 1.0))
         if opt.ema:  # with decay min(ema, t / (t + 10)): over fewer updates at first, when G changes fastest
-            t.add_(1)
             moving_average(nets["G_ema"], G, torch.clamp(t / (t + 10), max=opt.ema))
         return {"D": d_loss, "G": g_loss}
 
