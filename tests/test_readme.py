@@ -59,7 +59,8 @@ def test_the_figures_of_the_overview_are_the_results():
     assert f"(real images: {mean('misc', 'real images', 'fid'):.2f})" in README
     assert f"({mean('misc', 'real images', 'is'):.2f}), {len(results['GAN']['default']['seeds'])} seeds" in README
     error, pca = (mean("AE", "100d-linear", name) for name in ("squared error", "squared error of PCA"))
-    assert f"squared error {error:.2f} of a test image, PCA {pca:.2f} |" in README
+    spread = results["AE"]["100d-linear"]["metrics"]["squared error"]["std"]
+    assert f"squared error {error:.2f} ± {spread:.2f} of a test image, PCA {pca:.2f} |" in README
     two, twenty = (f"{mean('VAE', variant, '-ELBO'):.1f} ± {results['VAE'][variant]['metrics']['-ELBO']['std']:.1f}"
                    for variant in ("2d", "20d"))
     seeds = len(results["VAE"]["2d"]["seeds"])
