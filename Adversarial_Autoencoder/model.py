@@ -77,7 +77,7 @@ def build(prior="gaussian", channels=1, image_size=32):
         raise ValueError(f"prior must be one of {', '.join(PRIORS)}, not {prior!r}")
     encoder = nn.Sequential(nn.Flatten(), MLP(channels * image_size**2, *HIDDEN, 2))
     nets = {"encoder": encoder, "decoder": Decoder(prior, channels, image_size), "D": MLP(2, *HIDDEN, 1)}
-    return {name: initialize(net, "pytorch") for name, net in nets.items()}  # of 1,000 inputs: std 0.018
+    return {name: initialize(net, "pytorch") for name, net in nets.items()}  # near the paper's N(0, 0.01)
 
 
 def sample(nets, n, labels=None, z=None, generator=None):

@@ -173,14 +173,13 @@ CAPTIONS = {"process": "during training", "losses": "losses", "accuracy": "accur
             "manifold": "decoded grid of codes"}
 
 
-def shots(samples):
-    """The pictures of a folder of samples that the gallery shows; of a variant, as there are many, only the codes,
-    or where it has no picture of them the GIF."""
+def shots(samples, brief=False):
+    """The pictures of a folder of samples that the gallery shows. brief: the codes alone, or where it has no picture of
+    them the GIF, of a further variant of a model."""
     files = [samples / "process.gif", *sorted(samples.glob("epoch_*.png"))[-1:],
              *(samples / f"{name}.png" for name in CAPTIONS)]
-    if samples.name != "samples":
-        files = [file for file in (samples / "scatter.png", samples / "process.gif") if file.exists()][:1]
-    return [file for file in files if file.exists()]
+    there = [file for file in files if file.exists()]
+    return [file for file in there if file.stem == "scatter"] or there[:1] if brief else there
 
 
 STYLE = """
@@ -233,7 +232,7 @@ def gallery(rows):
     sections = []
     for folder in sorted({file.parent for file in ROOT.glob("*/train.py")}):
         places, figures = [folder / "samples", *sorted((folder / "samples").glob("*/"))], ""
-        for file in (file for place in places for file in shots(place)):
+        for file in (file for i, place in enumerate(places) for file in shots(place, brief=i > 1)):
             caption = CAPTIONS.get(file.stem) or f"after epoch {int(file.stem[6:])}"
             caption = caption if file.parent == places[0] else f"{file.parent.name}: {caption}"
             source = picture(file) if len(places) == 1 else picture(file, frames=6, side=400)
