@@ -65,5 +65,6 @@ def test_the_figures_of_the_overview_are_the_results():
                    for variant in ("2d", "20d"))
     seeds = len(results["VAE"]["2d"]["seeds"])
     assert f"-ELBO {two} nats with 2 dimensions, {twenty} with 20, {seeds} seeds |" in README
-    apart = mean("Adversarial_Autoencoder", "donut", "two-sample accuracy")
-    assert f"codes and prior told apart in {apart:.2f} of the cases" in README
+    apart = results["Adversarial_Autoencoder"]["donut"]["metrics"]["two-sample accuracy"]
+    told = f"told apart in {apart['mean']:.2f} ± {apart['std']:.2f} of the cases"
+    assert f"donut, {len(apart['seeds'])} seeds: codes and prior {told}" in README
