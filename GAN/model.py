@@ -8,11 +8,11 @@ from common.blocks import Down, Up, initialize
 from common.updates import evaluating
 
 
-def build(latent_dim=100, channels=1, image_size=32, init="pytorch", average=True):
-    """G: z (N, latent_dim) -> images (N, channels, image_size, image_size) in [0, 1].
+def build(latent_dim=100, channels=1, image_size=32, init="pytorch", norm="batch", average=True):
+    """G: z (N, latent_dim) -> images (N, channels, image_size, image_size) in [0, 1]; norm: "batch" or "none".
     D: images -> logits (N, 1), the sigmoid of which is the paper's D(x).
     G_ema (where average): a copy of G, to hold the moving average of its weights."""
-    nets = {"G": initialize(Up(latent_dim, channels, image_size), init),
+    nets = {"G": initialize(Up(latent_dim, channels, image_size, norm=norm), init),
             "D": initialize(Down(channels, 1, image_size), init)}
     if average:
         nets["G_ema"] = copy.deepcopy(nets["G"])

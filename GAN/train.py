@@ -37,13 +37,15 @@ class Options(BaseOptions):
     beta1: Decay = 0.5  # Adam's decay of the gradient's mean
     instance_noise: NonNegative = 0.1  # standard deviation of the noise on the images, real or not, that D sees
     init: Literal["pytorch", "dcgan"] = "pytorch"  # initial weights: PyTorch's default, or N(0, 0.02)
+    norm: Literal["batch", "none"] = "batch"  # BatchNorm in G, or not
     ema: Decay = 0.999  # decay of the moving average of G that samples are drawn from; 0: draw them from G itself
 
 
 def main():
     run = Run(Options, __file__)
     opt = run.options
-    nets = run.networks(build, latent_dim=opt.latent_dim, init=opt.init, average=opt.ema > 0, **run.image)
+    nets = run.networks(build, latent_dim=opt.latent_dim, init=opt.init, norm=opt.norm, average=opt.ema > 0,
+                       **run.image)
     G, D = nets["G"], nets["D"]
     t, lr = run.tensor("t", 0.0), run.tensor("lr", opt.lr)  # updates so far, step size
     adam_g = run.optimizer(Adam, G, lr=lr, betas=(opt.beta1, 0.999))

@@ -277,22 +277,25 @@ class Batches:
     Args:
         sets: one or more tuples of tensors with equal first dimension (one set each: two domains, a labelled subset).
             Each set is shuffled anew every time it has been gone through; within one such pass no element comes twice,
-            and the last n mod batch_size are left out.
+            and what is left of the last batch is left out.
         batch_size: elements of each set in one batch, over all ranks together.
+        n: this many batches at once, of shape (n, batch_size, ...); None: one, (batch_size, ...).
         rank, ranks: this process takes its own slice of every batch.
     An epoch is one pass through the first set. uint8 tensors of 4 dimensions come out as float32 in [0, 1].
     Raises InputError where a set is smaller than a batch, or the ranks do not divide the batch."""
 
-    def __init__(self, *sets, batch_size, seed=0, rank=0, ranks=1):
-        if any(len(tensors[0]) < batch_size for tensors in sets):
+    def __init__(self, *sets, batch_size, n=None, seed=0, rank=0, ranks=1):
+        self.size = batch_size * (n or 1)  # elements of each set drawn at once, over all ranks together
+        if any(len(tensors[0]) < self.size for tensors in sets):
             images = min(len(tensors[0]) for tensors in sets)
-            raise InputError(f"--batch-size: {batch_size} is larger than the set of {images:,} images")
+            times = f"{n} times " if n else ""
+            raise InputError(f"--batch-size: {times}{batch_size} is larger than the set of {images:,} images")
         if batch_size % ranks:
             raise InputError(f"--batch-size: {batch_size} does not divide by {ranks} ranks")
-        self.sets, self.batch_size, self.seed = sets, batch_size, seed
+        self.sets, self.shape, self.seed = sets, (n, batch_size) if n else (batch_size,), seed
         share = batch_size // ranks
         self.part = slice(rank * share, (rank + 1) * share)
-        self.per_epoch = len(sets[0][0]) // batch_size
+        self.per_epoch = len(sets[0][0]) // self.size
         self._orders = [(None, None)] * len(sets)
 
     def order(self, which, cycle):
@@ -308,9 +311,10 @@ class Batches:
         """Batch t = 0, 1, 2, ...: a flat tuple of this rank's part of each tensor of each set."""
         batch = []
         for which, tensors in enumerate(self.sets):
-            cycle, i = divmod(t, len(tensors[0]) // self.batch_size)
-            index = self.order(which, cycle)[i * self.batch_size:(i + 1) * self.batch_size][self.part]
+            cycle, i = divmod(t, len(tensors[0]) // self.size)
+            index = self.order(which, cycle)[i * self.size:(i + 1) * self.size].view(self.shape)[..., self.part]
             for tensor in tensors:
-                chosen = tensor[index]
-                batch.append(to_float(chosen) if chosen.dtype == torch.uint8 and chosen.dim() == 4 else chosen)
+                chosen = tensor[index.flatten()]
+                chosen = to_float(chosen) if chosen.dtype == torch.uint8 and chosen.dim() == 4 else chosen
+                batch.append(chosen.unflatten(0, index.shape))
         return tuple(batch)

@@ -64,9 +64,6 @@ class Run:
         train, self._held_out = data.hold_out(self._load(train=True), opt.holdout)
         self.train = train.to(self._device)
         self.image = {"channels": train.images.shape[1], "image_size": opt.image_size}
-        self._batches = data.Batches((self.train.images, self.train.labels), batch_size=opt.batch_size, seed=opt.seed,
-                                     rank=distribution.rank(), ranks=distribution.ranks())
-        self._last = min(opt.max_steps or sys.maxsize, opt.epochs * self._batches.per_epoch)
         self._title = (f"{self.folder.name} {self._variant}".strip() + f" on {opt.dataset}, seed {opt.seed}"
                        + (" (NOT MNIST)" if self._notice else ""))
         if self._notice:
@@ -134,11 +131,13 @@ class Run:
         graph = not self.options.eager and distribution.ranks() == 1
         return acceleration.accelerate(update, self._device, self.options.precision, state if graph else None)
 
-    def batches(self):
-        """Yields (x, label), epoch after epoch: x float32 (batch, C, H, W) in [0, 1], label int64 (batch,).
+    def batches(self, n=None):
+        """Yields (x, label), epoch after epoch: x float32 (batch, C, H, W) in [0, 1], label int64 (batch,); with n the
+        n batches of one update, (n, batch, C, H, W) and (n, batch).
 
-        Between two batches it reads losses and saves checkpoints, after the last it writes curves, GIF, run.json."""
-        self._begin()
+        Between two updates it reads losses and saves checkpoints, after the last it writes curves, GIF, run.json."""
+        with self._refusing():
+            self._begin(n)
         with Signals() as stop:
             while self._step < self._last and not stop:
                 batch = self._batches[self._step]
@@ -184,14 +183,17 @@ class Run:
     def _epoch_ends(self):
         return self._step % self._batches.per_epoch == 0
 
-    def _begin(self):
+    def _begin(self, n):
         opt, rank = self.options, distribution.rank()
+        self._batches = data.Batches((self.train.images, self.train.labels), batch_size=opt.batch_size, n=n,
+                                     seed=opt.seed, rank=rank, ranks=distribution.ranks())
+        self._last = min(opt.max_steps or sys.maxsize, opt.epochs * self._batches.per_epoch)
         checkpoint.seed_everything(opt.seed * 1000 + 1 + rank)
         self._restore(partial(checkpoint.set_random_state, device=self._device), "random", rank)
         if rank == 0 and not self._saved:
             checkpoint.keep_previous(self._checkpoint)
         self.save("real", next(iter(self.train.batches(100)))[0])
-        self._progress = Progress(self._out / "logs" / self._variant, opt.epochs, opt.batch_size,
+        self._progress = Progress(self._out / "logs" / self._variant, opt.epochs, self._batches.size,
                                   self._batches.per_epoch, self._step)
         self._began = time.monotonic() - self._seconds
         if not self._saved:

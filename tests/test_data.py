@@ -636,6 +636,24 @@ def test_images_become_floats_and_nothing_else_does():
     assert torch.equal(x, to_float(images)[y.long()]) and torch.equal(p, points[y.long()])
 
 
+def test_several_batches_at_once():
+    """n at once are the same elements as one by one, and every rank has its part of each of them."""
+    single, several = Batches(numbers(50), batch_size=4, seed=1), Batches(numbers(50), batch_size=4, n=3, seed=1)
+    assert several.per_epoch == 4 and several.size == 12
+    ranks = [Batches(numbers(50), batch_size=4, n=3, seed=1, rank=rank, ranks=2) for rank in (0, 1)]
+    for t in range(4):
+        (x,) = several[t]
+        assert x.shape[:2] == (3, 4)
+        assert torch.equal(x, torch.stack([single[3 * t + i][0] for i in range(3)]))
+        assert torch.equal(x, torch.cat([part[t][0] for part in ranks], 1))
+    images = torch.randint(0, 256, (6, 1, 8, 8), dtype=torch.uint8)
+    assert Batches((images,), batch_size=2, n=3)[0][0].dtype == torch.float32
+    with pytest.raises(InputError, match="--batch-size: 3 times 4 is larger than the set of 10"):
+        Batches(numbers(10), batch_size=4, n=3)
+    with pytest.raises(InputError, match="3 does not divide by 2"):
+        Batches(numbers(50), batch_size=3, n=2, ranks=2)
+
+
 def test_batches_refuse():
     with pytest.raises(InputError, match="6 is larger than the set of 5"):
         Batches(numbers(5), batch_size=6)
