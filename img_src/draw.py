@@ -232,22 +232,40 @@ def tint(colour, part):
     return [part * c + 1 - part for c in to_rgb(colour)]
 
 
-def gan(nets):
+def gan(nets, name="Discriminator $D$", said="logit", d_loss=("$D$ ascends", r"$\log D(x) + \log(1 - D(G(z)))$"),
+        g_loss=("$G$ ascends", r"$\log D(G(z))$")):
+    """A game of G and D; name, said and the losses are D's name, what it says, and (who does what, formula)."""
     z, x = torch.zeros(1, nets["G"].latent_dim), torch.zeros(1, 1, 32, 32)
-    G, D = Net("Generator $G$", nets["G"], z), Net("Discriminator $D$", nets["D"], x)
-    fake, logit = variable("$G(z)$", G.output, "fake"), variable("logit", D.output, r"of $D(\cdot)$")
-    d_loss = loss("$D$ ascends", r"$\log D(x) + \log(1 - D(G(z)))$")
-    g_loss = loss("$G$ ascends", r"$\log D(G(z))$")
+    G, D = Net("Generator $G$", nets["G"], z), Net(name, nets["D"], x)
+    fake, output = variable("$G(z)$", G.output, "fake"), variable(said, D.output, r"of $D(\cdot)$")
+    d_loss, g_loss = loss(*d_loss), loss(*g_loss)
     diagram = Diagram()
     diagram.row(variable("$z$", z, r"$\mathcal{N}(0, I)$"), G, fake)
-    diagram.row(variable("$x$", x, "real"), D, logit)
+    diagram.row(variable("$x$", x, "real"), D, output)
     diagram.row(d_loss, g_loss, joined=False)
     diagram.arrow(fake.at("bottom"), D.at("top", D.x0 + STAGE / 2), label="detached for the loss of $D$")
-    diagram.arrow(logit.at("bottom"), d_loss.at("top", d_loss.x1 - 30))
-    diagram.arrow(logit.at("bottom"), g_loss.at("top", logit.at("top").x))
+    diagram.arrow(output.at("bottom"), d_loss.at("top", d_loss.x1 - 30))
+    diagram.arrow(output.at("bottom"), g_loss.at("top", output.at("top").x))
     diagram.arrow(d_loss.at("top"), D.at("bottom", d_loss.at("top").x), update=True)
     diagram.arrow(g_loss.at("right"), G.at("top"), diagram.width - MARGIN / 2, MARGIN / 2, update=True)
     return diagram
+
+
+def wgan(nets):
+    return gan(nets, "Critic $D$", "score", ("$D$ ascends, then its weights are clipped", r"$D(x) - D(G(z))$"),
+               ("$G$ ascends", "$D(G(z))$"))
+
+
+def wgan_gp(nets):
+    return gan(nets, "Critic $D$", "score",
+               ("$D$ ascends", r"$D(x) - D(G(z)) - \lambda\,(|\nabla D(\hat{x})| - 1)^2$"),
+               ("$G$ ascends", "$D(G(z))$"))
+
+
+def lsgan(nets):
+    return gan(nets, said="score",
+               d_loss=("$D$ descends", r"$\frac{1}{2}(D(x) - b)^2 + \frac{1}{2}(D(G(z)) - a)^2$"),
+               g_loss=("$G$ descends", r"$\frac{1}{2}(D(G(z)) - c)^2$"))
 
 
 def classification(nets):
@@ -329,7 +347,7 @@ def adversarial_autoencoder(nets):
 
 # the model's folder: how it is wired
 DIAGRAMS = {"AE": ae, "Adversarial_Autoencoder": adversarial_autoencoder, "Classification": classification, "GAN": gan,
-            "VAE": vae}
+            "LSGAN": lsgan, "VAE": vae, "WGAN": wgan, "WGAN-GP": wgan_gp}
 
 
 def draw(name, folder=HERE):

@@ -2,8 +2,9 @@
 
 What follows `--` goes to train.py. Mean, spread (sample standard deviation) and every seed go to
 <Model>/samples/result.json, which this script alone writes, under the name of --variant. What is done is not done
-again: after an interruption the same command goes on where it was. `python misc/seeds.py baselines` scores those of
-misc/baselines.py instead."""
+again: after an interruption the same command goes on where it was. With --every training is cut into pieces, which an
+exact resume makes the same as in one go, and FID and IS are measured after each, for misc/course.py to draw. `python
+misc/seeds.py baselines` scores those of misc/baselines.py instead."""
 
 import ast
 import datetime
@@ -28,12 +29,13 @@ from baselines import BASELINES  # noqa: E402
 from evaluate import DIGITS, floor, references  # noqa: E402
 from generate import generate  # noqa: E402
 
-from common import Count, data, metrics, scorer  # noqa: E402
+from common import Count, Whole, data, metrics, scorer  # noqa: E402
 from common.files import lock, writable_folder  # noqa: E402
 from common.log import environment, say, write_json  # noqa: E402
 from common.models import find_checkpoint, find_folder, load_file  # noqa: E402
 from common.options import InputError, parse, refusing  # noqa: E402
 
+COURSE = 2_000  # images drawn and measured for each point of --every
 TAKEN = ("--seed", "--out-dir", "--data-dir", "--resume", "--help", "-h")  # flags of train.py that are given here
 
 
@@ -45,6 +47,7 @@ class Options:
     seeds: tuple[int, ...] = (0, 1, 2)  # of training and of sampling
     variant: str = "default"  # the name of these settings in result.json
     n: Count = 10_000  # images drawn and measured for each seed
+    every: Whole = 0  # measure also after each so many epochs, with 2,000 images; 0: at the end alone
     data_dir: Path | None = None  # where the data sets lie; else $FUN_WITH_MNIST_DATA, else data/ of this repository
     fresh: bool = False  # do again what is done
 
@@ -111,7 +114,7 @@ def kept(work, name, asked, make, renew=False):
     if renew and before.get("asked") != asked:
         before = {}
     if before and before["asked"] != asked:
-        changed = ", ".join(key for key in asked if asked[key] != before["asked"].get(key))
+        changed = ", ".join(key for key in asked | before["asked"] if asked.get(key) != before["asked"].get(key))
         raise InputError(f"{work} holds results of another {changed}; give another --variant, or --fresh")
     if "made" not in before:
         write_json(work / f"{name}.json", {"asked": asked})
@@ -130,13 +133,40 @@ def made_now():
             **{key: value for key, value in environment().items() if key != "command"}}
 
 
+def words(flags):
+    """The flags of train.py with --name=value in two."""
+    return [word for flag in flags for word in flag.split("=", 1)]
+
+
+def course(folder, work, seed, opt, flags):
+    """Trains up to the number of epochs in the flags and measures after each opt.every: [{"epoch", "updates",
+    "seconds", "fid", "is", "losses": the mean of each since the point before}, ...]."""
+    points, real = read(work / "course.json").get("points", []), None
+    place = words(flags).index("--epochs") + 1
+    for epoch in range((len(points) + 1) * opt.every, int(words(flags)[place]) + 1, opt.every):
+        run = train(folder, work, ["--seed", str(seed), *words(flags)[:place], str(epoch), *words(flags)[place + 1:]])
+        images, _, state = generate(folder, find_checkpoint(work), min(opt.n, COURSE), seed)
+        if real is None:
+            real, _ = scorer.score(references(state["options"], data.data_dir(opt.data_dir))[1])
+        features, logits = scorer.score(images)
+        since, losses = points[-1]["updates"] if points else 0, state["losses"]
+        means = losses["values"][since:].double().mean(0).tolist()
+        points.append({"epoch": epoch, "updates": run["steps"], "seconds": run["seconds"],
+                       "fid": metrics.fid(real, features), "is": metrics.inception_score(logits),
+                       "losses": dict(zip(losses["names"], means, strict=True))})
+        write_json(work / "course.json", {"points": points})
+    return points
+
+
 def one_seed(folder, work, seed, opt, flags):
     """Trains, generates and measures. Returns {"metrics", "run"}, plain data."""
     def trained():
-        place = ["--data-dir", str(opt.data_dir)] if opt.data_dir else []
-        run = train(folder, work, ["--seed", str(seed), *place, *flags])
+        given = [*flags, *(["--data-dir", str(opt.data_dir)] if opt.data_dir else [])]
+        points = course(folder, work, seed, opt, given) if opt.every else []
+        run = train(folder, work, ["--seed", str(seed), *given])
         return {"date": datetime.date.today().isoformat(), "precision": run["options"]["precision"],
                 "holdout": run["options"]["holdout"], "results": run.get("results", {}),
+                **({"course": points} if points else {}),
                 **{key: run[key] for key in ("dataset", "steps", "seconds", "device", "threads", "versions")}}
 
     def scored():
@@ -146,7 +176,8 @@ def one_seed(folder, work, seed, opt, flags):
         known, test = references(state["options"], data.data_dir(opt.data_dir))
         return metrics.measure(images, test, known, labels)
 
-    run = kept(work, "training", {"flags": flags, "code": code(folder)}, trained)
+    asked = {"flags": flags, "code": code(folder), **({"every": opt.every} if opt.every else {})}
+    run = kept(work, "training", asked, trained)
     return {"metrics": {**run.pop("results"), **kept(work, "metrics", measuring(opt), scored, renew=True)}, "run": run}
 
 
@@ -183,11 +214,13 @@ def check(opt, flags):
         raise InputError(f"--n: {opt.n} images are too few to be measured")
     if not opt.seeds or len(set(opt.seeds)) < len(opt.seeds) or not all(0 <= seed < 2**32 for seed in opt.seeds):
         raise InputError("--seeds: one or more different numbers from 0 on")
-    if opt.model == "baselines" and (flags or opt.variant != "default"):
-        raise InputError("baselines are not trained: they take no --variant and no flags")
-    words = [word for flag in flags for word in flag.split("=", 1)]
-    for word, value in pairwise([*words, ""]):
-        if word.replace("_", "-") in TAKEN:
+    if opt.model == "baselines" and (flags or opt.every or opt.variant != "default"):
+        raise InputError("baselines are not trained: they take no --variant, no --every and no flags")
+    given = {word.replace("_", "-"): value for word, value in pairwise([*words(flags), ""])}
+    if opt.every and (not given.get("--epochs", "").isdigit() or "--max-steps" in given):
+        raise InputError("--every: give a number of --epochs after --, and no --max-steps")
+    for word, value in given.items():
+        if word in TAKEN:
             raise InputError(f"{word}: not to be given after --, misc/seeds.py gives it")
         if word == "--dataset" and value not in ("auto", *DIGITS):
             raise InputError(f"--dataset: the classifier that scores knows {', '.join(DIGITS)}, not {value}")

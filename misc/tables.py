@@ -16,6 +16,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+from course import correlation  # noqa: E402
+
 from common import metrics, scorer  # noqa: E402
 from common.files import replacing  # noqa: E402
 from common.options import InputError, refusing  # noqa: E402
@@ -27,7 +29,14 @@ DIGITS = {"fid": 2, "kid": 2, "is": 2, "precision": 3, "recall": 3, "class_kl": 
 # what papers report on MNIST: recalled, not read again, and with other features, so for orientation only
 REPORTED = {
     "GAN": "FID about 6.8 ± 0.5 (Lucic et al. 2018; Inception features)",
+    "WGAN": "FID about 6.7 ± 0.4 (Lucic et al. 2018; Inception features)",
+    "WGAN-GP": "FID about 20.3 ± 5 (Lucic et al. 2018; Inception features)",
+    "LSGAN": "FID about 7.8 ± 0.6 (Lucic et al. 2018; Inception features)",
 }
+
+OBJECTIVES = ("GAN", "LSGAN", "WGAN", "WGAN-GP")  # compared in their own table, in these variants:
+EQUAL_TIME, WITHOUT_BATCHNORM = "equal-time", "no-batchnorm"
+FAILED = 3.0  # without BatchNorm: training failed where IS is lower
 
 
 def results():
@@ -130,6 +139,36 @@ def seed_table(rows):
     return "\n".join(lines)
 
 
+def objective_table(rows):
+    """The Markdown table of the models that were trained for equal time, beside the same without BatchNorm in G.
+
+    Only models that misc/seeds.py measured --every so many epochs."""
+    entries = {(model, variant): entry for model, variant, entry in rows}
+    heads = ["", "updates of G", "minutes", "FID", "IS", "recall", "rank correlation of D's loss with FID, every seed"]
+    bares = [entries.get((model, WITHOUT_BATCHNORM)) for model in OBJECTIVES]
+    if any(bares):
+        heads += ["without BatchNorm in G, every seed: FID", "IS", "failed"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for model, bare in zip(OBJECTIVES, bares, strict=True):
+        entry = entries.get((model, EQUAL_TIME))
+        if not entry or "course" not in entry["runs"][0]:
+            continue
+        minutes = statistics.median(run["seconds"] for run in entry["runs"]) / 60
+        first, *_ = entry["runs"][0]["course"][0]["losses"]  # D's
+        follow = [correlation(run["course"], first) for run in entry["runs"]]
+        cells = [f"[{model}](#{model.lower()})", f"{entry['runs'][0]['steps']:,}", f"{minutes:.0f}",
+                 *(cell(entry, name) for name in ("fid", "is", "recall")),
+                 ", ".join("none" if value is None else f"{value:.2f}" for value in follow)]
+        if bare:
+            scores = bare["metrics"]["is"]["seeds"]
+            cells += [", ".join(f"{value:.0f}" for value in bare["metrics"]["fid"]["seeds"]),
+                      ", ".join(f"{value:.2f}" for value in scores),
+                      f"{sum(value < FAILED for value in scores)} of {len(scores)}"]
+        cells += [""] * (len(heads) - len(cells))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def fill(text, blocks):
     """The text with what stands between `<!-- name: begin -->` and `<!-- name: end -->` replaced, for each name.
 
@@ -152,7 +191,7 @@ def picture(file, frames=12, side=640):
     data = file.read_bytes()
     if file.suffix == ".gif":
         with Image.open(file) as gif:
-            grey = [frame.convert("L").quantize(16) for frame in ImageSequence.Iterator(gif)]
+            grey = [frame.convert("L").quantize(8) for frame in ImageSequence.Iterator(gif)]
         chosen = [grey[i * (len(grey) - 1) // max(1, frames - 1)] for i in range(min(frames, len(grey)))]
         buffer = io.BytesIO()
         durations = [300] * (len(chosen) - 1) + [2500]  # ms
@@ -168,7 +207,7 @@ def picture(file, frames=12, side=640):
     return f"data:image/{file.suffix[1:]};base64,{base64.b64encode(data).decode()}"
 
 
-CAPTIONS = {"process": "during training", "losses": "losses", "accuracy": "accuracy",
+CAPTIONS = {"process": "during training", "losses": "losses", "course": "FID and losses", "accuracy": "accuracy",
             "confusion": "confusion matrix of the test images", "scatter": "codes of the test images",
             "manifold": "decoded grid of codes"}
 
@@ -211,7 +250,7 @@ document.querySelectorAll("th button").forEach(button => button.onclick = () => 
 """
 
 
-def gallery(rows):
+def gallery(rows, pictures=True):
     """The page, self-contained: a sortable table of results, and each model's GIF, last grid, curves and numbers."""
     names = [name for name in COLUMNS if any(name in entry["metrics"] for _, _, entry in rows)]
     def head(name):
@@ -231,11 +270,11 @@ def gallery(rows):
         lines.append(f"<tr>{''.join(cells)}</tr>")
     sections = []
     for folder in sorted({file.parent for file in ROOT.glob("*/train.py")}):
-        places, figures = [folder / "samples", *sorted((folder / "samples").glob("*/"))], ""
+        places, figures = [folder / "samples", *sorted((folder / "samples").glob("*/"))] if pictures else [], ""
         for file in (file for i, place in enumerate(places) for file in shots(place, brief=i > 1)):
             caption = CAPTIONS.get(file.stem) or f"after epoch {int(file.stem[6:])}"
             caption = caption if file.parent == places[0] else f"{file.parent.name}: {caption}"
-            source = picture(file) if len(places) == 1 else picture(file, frames=6, side=400)
+            source = picture(file) if len(places) == 1 else picture(file, frames=4, side=400)
             figures += (f'<figure><img src="{source}" alt="{caption}, {folder.name}"><figcaption>{caption}</figcaption>'
                         "</figure>")
         notes = [f"<p>{html.escape('' if variant == 'default' else variant + ': ')}"
@@ -274,8 +313,9 @@ def main():
     readme, page = ROOT / "README.md", ROOT / "misc" / "gallery.html"
     text = readme.read_text()
     shown = {model: table for model, table in own_tables(rows).items() if f"<!-- {model}: begin" in text}
-    texts = {readme: fill(text, {"results": result_table(rows), "seeds": seed_table(rows), **shown}),
-             page: gallery(rows)}
+    texts = {readme: fill(text, {"results": result_table(rows), "seeds": seed_table(rows),
+                                 "objectives": objective_table(rows), **shown}),
+             page: gallery(rows, pictures=not check)}
     stale = [path.name for path, text in texts.items()
              if not path.exists() or without_pictures(path.read_text()) != without_pictures(text)]
     if check and stale:

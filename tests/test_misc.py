@@ -250,7 +250,13 @@ def seeds(root, *args):
     return subprocess.run([sys.executable, *SEEDS, *args], cwd=root, capture_output=True, text=True, timeout=300)
 
 
-def test_seeds(repository):
+def seeds_here(capsys, root, *args):
+    """As `seeds`, in this process. Returns the exit status and what was said."""
+    status, _ = run_here(root / "misc" / "seeds.py", root / "GAN", *SEEDS[2:], *args)
+    return status, capsys.readouterr().err
+
+
+def test_seeds(repository, capsys):
     done = seeds(repository, "--seeds", "0", "1", *SHORT, "--max-steps", "2")
     assert done.returncode == 0, done.stderr
     file = repository / "GAN" / "samples" / "result.json"
@@ -269,23 +275,23 @@ def test_seeds(repository):
     # what is done is not redone, another variant stays beside it, other options are not mixed in
     work = repository / "GAN" / "checkpoints" / "seeds" / "default"
     kept = {path: path.stat().st_mtime_ns for path in work.rglob("*.pt")}
-    assert seeds(repository, "--seeds", "0", *SHORT, "--max-steps", "2").returncode == 0
+    assert seeds_here(capsys, repository, "--seeds", "0", *SHORT, "--max-steps", "2")[0] == 0
     assert {path: path.stat().st_mtime_ns for path in work.rglob("*.pt")} == kept
     assert json.loads(file.read_text())["default"]["seeds"] == [0]
-    done = seeds(repository, "--seeds", "0", *SHORT, "--max-steps", "3")
-    assert done.returncode == 2 and "results of another flags" in done.stderr
-    done = seeds(repository, "--seeds", "0", "--variant", "short", *SHORT, "--max-steps", "1")
-    assert done.returncode == 0 and set(json.loads(file.read_text())) == {"default", "short"}
+    status, said = seeds_here(capsys, repository, "--seeds", "0", *SHORT, "--max-steps", "3")
+    assert status == 2 and "results of another flags" in said
+    status, _ = seeds_here(capsys, repository, "--seeds", "0", "--variant", "short", *SHORT, "--max-steps", "1")
+    assert status == 0 and set(json.loads(file.read_text())) == {"default", "short"}
 
     # nor are those of changed code
     source = repository / "GAN" / "train.py"
     source.write_text(source.read_text().replace("= 0.5  #", "= 0.6  #"))
-    done = seeds(repository, "--seeds", "0", *SHORT, "--max-steps", "2")
-    assert done.returncode == 2 and "results of another code" in done.stderr
+    status, said = seeds_here(capsys, repository, "--seeds", "0", *SHORT, "--max-steps", "2")
+    assert status == 2 and "results of another code" in said
 
     file.write_text("[")
-    done = seeds(repository, "--seeds", "0", *SHORT)
-    assert done.returncode == 2 and "damaged" in done.stderr and file.read_text() == "["
+    status, said = seeds_here(capsys, repository, "--seeds", "0", *SHORT)
+    assert status == 2 and "damaged" in said and file.read_text() == "["
 
 
 def test_changed_code_is_known_by_what_it_does(repository, monkeypatch):
@@ -347,9 +353,50 @@ def test_seeds_go_on_after_an_interruption(repository):
     assert not (work / "checkpoints" / "checkpoint.pt.previous").exists()
 
 
+def test_seeds_measured_every_epoch(repository, capsys):
+    """Epoch by epoch is the same as in one go; the points are drawn."""
+    done = seeds(repository, "--seeds", "1", "--every", "1", *SHORT, "--epochs=2")
+    assert done.returncode == 0, done.stderr
+    file = repository / "GAN" / "samples" / "result.json"
+    run = json.loads(file.read_text())["default"]["runs"][0]
+    points = run["course"]
+    assert [(point["epoch"], point["updates"]) for point in points] == [(1, 5), (2, 10)] and run["steps"] == 10
+    assert points[0]["fid"] != points[1]["fid"] and 0 < points[0]["seconds"] < points[1]["seconds"]
+
+    assert train_here(GAN, *SHORT[1:], "--epochs", 2, "--seed", 1, "--out-dir", repository / "whole")[0] == 0
+    whole = checkpoint.load(find_checkpoint(repository / "whole"))
+    work = repository / "GAN" / "checkpoints" / "seeds" / "default" / "1"
+    parts = checkpoint.load(find_checkpoint(work))
+    for name, weight in whole["networks"]["G_ema"].items():
+        assert torch.equal(weight, parts["networks"]["G_ema"][name]), name
+    means = whole["losses"]["values"].double().view(2, 5, 2).mean(1)
+    for point, mean in zip(points, means, strict=True):
+        assert list(point["losses"].values()) == pytest.approx(mean.tolist())
+
+    status, said = seeds_here(capsys, repository, "--seeds", "1", *SHORT, "--epochs=2")
+    assert status == 2 and "results of another every" in said
+    assert run_here(repository / "misc" / "course.py", repository / "GAN", "--out", repository / "x.png")[0] == 0
+    assert (repository / "GAN" / "samples" / "course.png").exists() and (repository / "x.png").exists()
+
+
+def test_course_refuses_in_one_line(capsys, repository):
+    assert "name one model" in refused(capsys, "course")
+    assert "not a model's folder" in refused(capsys, "course", "Nothing")
+    assert "has no course of default" in refused(capsys, "course", repository / "GAN")
+
+
+def test_rank_correlation_of_a_loss():
+    correlation = load_file(MISC / "course.py").correlation
+    falls = [{"fid": fid, "losses": {"a": fid ** 2, "b": -fid, "c": 1.0}} for fid in (9, 5, 4, 2)]
+    assert correlation(falls, "a") == pytest.approx(1) and correlation(falls, "b") == pytest.approx(-1)
+    assert correlation(falls, "c") is None and correlation(falls[:2], "a") is None
+
+
 @pytest.mark.parametrize("args", [
     ("--seeds",), ("--seeds", "0", "0"), ("--seeds", "-1"), ("--n", "5"), ("--variant", "../x"), ("--variant", "/x"),
-    ("--", "--seed", "7"), ("--", "--out_dir=x"), ("--", "--resume"), ("--", "--dataset", "fashion-mnist"),
+    ("--every", "1"), ("--every", "1", "--", "--epochs", "x"),
+    ("--every", "1", "--", "--epochs", "2", "--max_steps", "3"), ("--", "--seed", "7"),
+    ("--", "--out_dir=x"), ("--", "--resume"), ("--", "--dataset", "fashion-mnist"),
     ("--", "--lr", "-1")])
 def test_seeds_refuse_in_one_line(repository, args):
     """Before any work, or as train.py does."""
@@ -412,6 +459,26 @@ def test_tables_of_other_results_are_not_current(tmp_path):
     file.write_text(json.dumps(content))
     done = tables()
     assert done.returncode == 2 and "another classifier" in done.stderr
+
+
+def test_table_of_objectives(monkeypatch):
+    """A model a row: equal time with the rank correlation of D's loss, and which seeds fail without BatchNorm."""
+    def entry(**scores):
+        course = [{"fid": fid, "losses": {"D": -fid, "G": fid}} for fid in (9, 5, 4)]
+        runs = [{"steps": 1500, "seconds": 600, "course": course}] * 3
+        return {"metrics": {k: {"mean": sum(v) / 3, "std": 0.5, "seeds": v} for k, v in scores.items()}, "runs": runs}
+
+    monkeypatch.syspath_prepend(MISC)
+    tables = load_file(MISC / "tables.py")
+    equal = entry(fid=[3, 4, 5], **{"is": [9.5] * 3}, recall=[0.8] * 3)
+    bare = entry(fid=[900, 12, 13], **{"is": [1.5, 9.1, 9.2]}, recall=[0.0, 0.8, 0.8])
+    rows = [("WGAN", "equal-time", equal), ("GAN", "equal-time", equal), ("GAN", "no-batchnorm", bare),
+            ("GAN", "default", equal), ("LSGAN", "no-batchnorm", bare)]
+    gan, wgan = tables.objective_table(rows).splitlines()[2:]
+    same = "| 1,500 | 10 | 4.00 ± 0.50 | 9.50 ± 0.50 | 0.800 ± 0.500 | -1.00, -1.00, -1.00 |"
+    assert gan == f"| [GAN](#gan) {same} 900, 12, 13 | 1.50, 9.10, 9.20 | 1 of 3 |"
+    assert wgan == f"| [WGAN](#wgan) {same}  |  |  |"
+    assert tables.objective_table(rows[:2]).splitlines()[2:] == [f"| [GAN](#gan) {same}", f"| [WGAN](#wgan) {same}"]
 
 
 @pytest.mark.parametrize("script", ["pca", "tsne"])

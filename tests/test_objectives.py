@@ -16,9 +16,9 @@ from common import checkpoint, data
 def one_update(tmp_path):
     """A function of a model's folder and flags that makes one update in float32 with the digits of scikit-learn.
 
-    Returns the networks before and after it, in float64, the images x, the losses, and the optimizers' states. The
-    global random state is then as it was before the update."""
-    def make(name, fields, *flags):
+    n: how many batches of 32 an update takes. Returns the networks before and after it, in float64, the images x, the
+    losses, and the optimizers' states. The global random state is then as it was before the update."""
+    def make(name, fields, *flags, n=1):
         status, _ = train_here(ROOT / name, "--dataset", "digits", "--max-steps", 1, "--precision", "fp32",
                                "--batch-size", 32, "--out-dir", tmp_path, *flags)
         assert status == 0
@@ -30,7 +30,7 @@ def one_update(tmp_path):
         for key, net in after.items():
             net.load_state_dict(saved["networks"][key])
         digits = data.load("digits", None)
-        x, _ = data.Batches((digits.images, digits.labels), batch_size=32, seed=0)[0]
+        x, _ = data.Batches((digits.images, digits.labels), batch_size=32 * n, seed=0)[0]
         losses = json.loads(next(tmp_path.glob("samples/**/run.json")).read_text())["final_losses"]
         checkpoint.seed_everything(1)
         return before, after, x, losses, saved["optimizers"]
@@ -72,6 +72,80 @@ def test_gan(one_update):
     assert_like({name: after[name] for name in "GD"}, {"G": G, "D": D}, 2e-4)
     for p, q, start in zip(*(net.parameters() for net in (after["G_ema"], after["G"], nets["G_ema"])), strict=True):
         torch.testing.assert_close(p, start / 11 + q * 10 / 11, rtol=1e-4, atol=1e-6)  # with decay 1 / (1 + 10)
+
+
+def test_lsgan(one_update):
+    nets, after, x, losses, states = one_update("LSGAN", {}, "--a", -1, "--b", 2, "--c", 0.5)
+    G, D, x = nets["G"], nets["D"], x.double()
+    fake = G(torch.randn(32, 100).double())
+    noise = [0.1 * torch.randn(x.shape).double() for _ in range(3)]
+    d_loss = (sum((score - 2) ** 2 for score in D(x + noise[0])) / 64
+              + sum((score + 1) ** 2 for score in D(fake.detach() + noise[1])) / 64).squeeze()
+    adam(d_loss, D, state=states[1], lr=2e-4, betas=(0.5, 0.999))
+    g_loss = sum((score - 0.5) ** 2 for score in D(fake + noise[2])).squeeze() / 64
+    adam(g_loss, G, state=states[0], lr=2e-4, betas=(0.5, 0.999))
+    assert losses == pytest.approx({"D": d_loss.item(), "G": g_loss.item()}, rel=1e-3)
+    assert_like({name: after[name] for name in "GD"}, {"G": G, "D": D}, 2e-4)
+
+
+def test_wgan(one_update):
+    """Five steps of the critic on a batch each, with clipped weights, then one of G; RMSprop from its formula."""
+    nets, after, batches, losses, _ = one_update("WGAN", {}, n=5)
+    G, D = nets["G"], nets["D"]
+    squares = {p: torch.zeros_like(p) for net in (G, D) for p in net.parameters()}
+
+    def rmsprop(loss, net):
+        for p, g in zip(net.parameters(), torch.autograd.grad(loss, list(net.parameters())), strict=True):
+            squares[p].mul_(0.99).add_(0.01 * g ** 2)
+            p.data -= 5e-5 * g / (squares[p].sqrt() + 1e-8)
+
+    for x in batches.double().split(32):
+        fake = G(torch.randn(32, 100).double()).detach()
+        noise = [0.1 * torch.randn(x.shape).double() for _ in range(2)]
+        estimate = (D(x + noise[0]).sum() - D(fake + noise[1]).sum()) / 32
+        rmsprop(-estimate, D)
+        for p in D.parameters():
+            p.data = p.data.clip(-0.01, 0.01)
+    g_loss = -D(G(torch.randn(32, 100).double()) + 0.1 * torch.randn(x.shape).double()).sum() / 32
+    rmsprop(g_loss, G)
+    assert losses == pytest.approx({"D's estimate": estimate.item(), "G": g_loss.item()}, rel=1e-2, abs=1e-5)
+    assert_like({name: after[name] for name in "GD"}, {"G": G, "D": D}, 1e-3)
+    assert max(p.abs().max() for p in after["D"].parameters()) <= 0.01 + 1e-9
+
+
+def test_wgan_gp(one_update):
+    nets, after, batches, losses, states = one_update("WGAN-GP", {}, "--n-critic", 1)
+    G, D, x = nets["G"], nets["D"], batches.double()
+    real = x + 0.1 * torch.randn(x.shape).double()
+    fake = G(torch.randn(32, 100).double()).detach() + 0.1 * torch.randn(x.shape).double()
+    epsilon = torch.rand(32, 1, 1, 1).double()
+    between = (epsilon * real + (1 - epsilon) * fake).requires_grad_()
+    squares = [torch.autograd.grad(D(one[None]), between, create_graph=True)[0].square().sum() for one in between]
+    penalty = sum((square.sqrt() - 1) ** 2 for square in squares) / 32
+    estimate = D(real).mean() - D(fake).mean()
+    adam(10 * penalty - estimate, D, state=states[1], lr=1e-4, betas=(0, 0.9))
+    g_loss = -D(G(torch.randn(32, 100).double()) + 0.1 * torch.randn(x.shape).double()).mean()
+    adam(g_loss, G, state=states[0], lr=1e-4, betas=(0, 0.9))
+    norm = sum(square.sqrt() for square in squares) / 32
+    expected = {"D's estimate": estimate.item(), "G": g_loss.item(), "gradient norm": norm.item()}
+    assert losses == pytest.approx(expected, rel=1e-2, abs=1e-4)
+    assert_like({name: after[name] for name in "GD"}, {"G": G, "D": D}, 1e-4)
+
+
+def test_gradient_norm():
+    gradient_norm = load_train(ROOT / "WGAN-GP").gradient_norm
+    real, fake = torch.rand(2, 4, 1, 3, 3, dtype=torch.float64)
+    linear = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(9, 1).double())
+    torch.testing.assert_close(gradient_norm(linear, real, fake), linear[1].weight.norm().expand(4).detach())
+    # |x|^2 has the gradient 2 x: at each image's own point between the two
+    torch.manual_seed(3)
+    found = gradient_norm(lambda x: x.square().flatten(1).sum(1), real, fake)
+    torch.manual_seed(3)
+    epsilon = torch.rand(4, 1, 1, 1)
+    for i, norm in enumerate(found):
+        point = epsilon[i] * real[i] + (1 - epsilon[i]) * fake[i]
+        assert norm.item() == pytest.approx(2 * point.norm().item())
+    assert len(set(epsilon.flatten().tolist())) == 4
 
 
 @pytest.mark.parametrize("code, l2", [("linear", 0.0), ("linear", 0.2), ("sigmoid", 0.0)])

@@ -48,7 +48,7 @@ def test_the_figures_of_speed_are_the_benchmarks():
 def test_the_figures_of_the_overview_are_the_results():
     """Those that misc/tables.py does not write: in the table of the models."""
     results = {model: json.loads((ROOT / model / "samples" / "result.json").read_text())
-               for model in ("misc", "GAN", "AE", "VAE", "Adversarial_Autoencoder")}
+               for model in ("misc", "GAN", "LSGAN", "WGAN", "WGAN-GP", "AE", "VAE", "Adversarial_Autoencoder")}
 
     def mean(model, variant, name):
         return results[model][variant]["metrics"][name]["mean"]
@@ -58,6 +58,11 @@ def test_the_figures_of_the_overview_are_the_results():
         assert f"{label} {mean('GAN', 'default', name):.2f} ± {spread:.2f} (" in README
     assert f"(real images: {mean('misc', 'real images', 'fid'):.2f})" in README
     assert f"({mean('misc', 'real images', 'is'):.2f}), {len(results['GAN']['default']['seeds'])} seeds" in README
+    for model in ("LSGAN", "WGAN", "WGAN-GP"):
+        entry = results[model]["equal-time"]
+        fid, is_ = (entry["metrics"][name] for name in ("fid", "is"))
+        after = f"after {entry['runs'][0]['steps']:,} updates"
+        assert f"| FID {fid['mean']:.2f} ± {fid['std']:.2f}, IS {is_['mean']:.2f} ± {is_['std']:.2f} {after}" in README
     error, pca = (mean("AE", "100d-linear", name) for name in ("squared error", "squared error of PCA"))
     spread = results["AE"]["100d-linear"]["metrics"]["squared error"]["std"]
     assert f"squared error {error:.2f} ± {spread:.2f} of a test image, PCA {pca:.2f} |" in README

@@ -1,0 +1,85 @@
+"""LSGAN: Least Squares Generative Adversarial Networks, Mao et al. 2017 (arXiv 1611.04076), on the networks of the GAN.
+
+The losses of the paper's equation 2, with the labels a of generated images, b of real ones, and c, what G wants D to
+say of its images; D has no sigmoid:
+
+    min_D  1/2 E_x[(D(x) - b)^2] + 1/2 E_z[(D(G(z)) - a)^2]
+    min_G  1/2 E_z[(D(G(z)) - c)^2]
+
+Departures: the two updates of a step share one z (the paper draws two); z ~ N(0, I) (DCGAN: uniform); images lie in
+[0, 1] behind a sigmoid (DCGAN: tanh); D sees real and generated images through constant noise (Sonderby et al. 2016,
+arXiv 1610.04490, who let it fall; --instance-noise 0: without); weights start from PyTorch's default (DCGAN:
+N(0, 0.02), --init dcgan); the step size falls at the end; samples come from a moving average of G (--ema 0: from G).
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch.optim import Adam
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from common import BaseOptions, Count, Decay, NonNegative, Positive, Run, descend, moving_average, noise_like
+from model import build, sample
+
+
+@dataclass
+class Options(BaseOptions):
+    """LSGAN on 32 x 32 images."""
+
+    epochs: Count = 43  # passes over the training set
+    latent_dim: Count = 100  # dimension of z
+    a: float = 0.0  # what D is to say of generated images
+    b: float = 1.0  # what D is to say of real images
+    c: float = 1.0  # what G wants D to say of generated images
+    lr: Positive = 2e-4  # Adam's step size, of G and of D, constant at first
+    lr_constant: Count = 18_720  # updates for which it is: 40 epochs of MNIST
+    lr_decay: Decay = 0.9985  # its factor in each update after that
+    beta1: Decay = 0.5  # Adam's decay of the gradient's mean
+    instance_noise: NonNegative = 0.1  # standard deviation of the noise on the images, real or not, that D sees
+    init: Literal["pytorch", "dcgan"] = "pytorch"  # initial weights: PyTorch's default, or N(0, 0.02)
+    norm: Literal["batch", "none"] = "batch"  # BatchNorm in G, or not
+    ema: Decay = 0.999  # decay of the moving average of G that samples are drawn from; 0: draw them from G itself
+
+
+def main():
+    run = Run(Options, __file__)
+    opt = run.options
+    nets = run.networks(build, latent_dim=opt.latent_dim, init=opt.init, norm=opt.norm, average=opt.ema > 0,
+                       **run.image)
+    G, D = nets["G"], nets["D"]
+    t, lr = run.tensor("t", 0.0), run.tensor("lr", opt.lr)  # updates so far, step size
+    adam_g = run.optimizer(Adam, G, lr=lr, betas=(opt.beta1, 0.999))
+    adam_d = run.optimizer(Adam, D, lr=lr, betas=(opt.beta1, 0.999))
+    z_fixed = run.noise(100, opt.latent_dim)
+
+    def noisy(x):  # instance noise: D cannot rely on details that nobody sees, such as a background of exactly 0
+        return x + opt.instance_noise * torch.randn_like(x)
+
+    @run.step
+    def update(x):
+        fake = G(noise_like(x, opt.latent_dim))  # z ~ N(0, I)
+
+        # D descends 1/2 (D(x) - b)^2 + 1/2 (D(G(z)) - a)^2
+        d_loss = ((D(noisy(x)) - opt.b).square().mean() + (D(noisy(fake.detach())) - opt.a).square().mean()) / 2
+        descend((adam_d, d_loss))
+
+        # G descends 1/2 (D(G(z)) - c)^2
+        g_loss = (D(noisy(fake)) - opt.c).square().mean() / 2
+        descend((adam_g, g_loss))
+
+        t.add_(1)
+        lr.mul_(torch.where(t > opt.lr_constant, opt.lr_decay, 1.0))
+        if opt.ema:  # with decay min(ema, t / (t + 10)): over fewer updates at first, when G changes fastest
+            moving_average(nets["G_ema"], G, torch.clamp(t / (t + 10), max=opt.ema))
+        return {"D": d_loss, "G": g_loss}
+
+    for x, _ in run.batches():
+        run.log(update(x))
+        run.show(lambda: sample(nets, len(z_fixed), z=z_fixed))
+
+
+if __name__ == "__main__":
+    main()

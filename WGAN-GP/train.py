@@ -1,0 +1,90 @@
+"""WGAN-GP: Improved Training of Wasserstein GANs, Gulrajani et al. 2017 (arXiv 1704.00028), on the networks of the GAN
+without BatchNorm in the critic.
+
+Algorithm 1 of the paper. The critic D is kept 1-Lipschitz by a penalty on the norm of its gradient at points between
+real and generated images (equation 3):
+
+    min_G max_D  E_x[D(x)] - E_z[D(G(z))] - lambda E[(|grad D(x^)| - 1)^2],   x^ = epsilon x + (1 - epsilon) G(z)
+
+Departures: batches of 128 (the paper: 64); no normalisation in D (the paper advises layer normalisation); images lie in
+[0, 1] behind a sigmoid (DCGAN: tanh); D sees real and generated images through constant noise (Sonderby et al. 2016,
+arXiv 1610.04490, who let it fall; --instance-noise 0: without); weights start from PyTorch's default (DCGAN:
+N(0, 0.02), --init dcgan); samples come from a moving average of G (--ema 0: from G).
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch.optim import Adam
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from common import BaseOptions, Count, Decay, NonNegative, Positive, Run, descend, moving_average, noise_like
+from model import build, sample
+
+
+@dataclass
+class Options(BaseOptions):
+    """WGAN-GP on 32 x 32 images."""
+
+    latent_dim: Count = 100  # dimension of z
+    n_critic: Count = 5  # updates of the critic for one of G, each on its own batch
+    gp_weight: NonNegative = 10.0  # lambda: weight of the gradient penalty
+    lr: Positive = 1e-4  # Adam's step size, of G and of D
+    beta1: Decay = 0.0  # Adam's decay of the gradient's mean
+    beta2: Decay = 0.9  # Adam's decay of the gradient's square
+    instance_noise: NonNegative = 0.1  # standard deviation of the noise on the images, real or not, that D sees
+    init: Literal["pytorch", "dcgan"] = "pytorch"  # initial weights: PyTorch's default, or N(0, 0.02)
+    norm: Literal["batch", "none"] = "batch"  # BatchNorm in G, or not
+    ema: Decay = 0.999  # decay of the moving average of G that samples are drawn from; 0: draw them from G itself
+
+
+def gradient_norm(D, real, fake):
+    """|grad D(x^)|, (N,), at points x^ drawn evenly between real and generated images (N, C, H, W), one each."""
+    epsilon = torch.rand(len(real), 1, 1, 1, device=real.device)
+    x = (epsilon * real + (1 - epsilon) * fake).requires_grad_()
+    gradient, = torch.autograd.grad(D(x).sum(), x, create_graph=True)
+    return gradient.flatten(1).norm(dim=1)
+
+
+def main():
+    run = Run(Options, __file__)
+    opt = run.options
+    nets = run.networks(build, latent_dim=opt.latent_dim, init=opt.init, norm=opt.norm, average=opt.ema > 0,
+                       **run.image)
+    G, D = nets["G"], nets["D"]
+    adam_g = run.optimizer(Adam, G, lr=opt.lr, betas=(opt.beta1, opt.beta2))
+    adam_d = run.optimizer(Adam, D, lr=opt.lr, betas=(opt.beta1, opt.beta2))
+    t = run.tensor("t", 0.0)  # updates so far
+    z_fixed = run.noise(100, opt.latent_dim)
+
+    def noisy(x):  # instance noise: D cannot rely on details that nobody sees, such as a background of exactly 0
+        return x + opt.instance_noise * torch.randn_like(x)
+
+    @run.step
+    def update(batches):
+        for x in batches:
+            real, fake = noisy(x), noisy(G(noise_like(x, opt.latent_dim)).detach())  # z ~ N(0, I)
+
+            # D ascends E[D(x)] - E[D(G(z))] - lambda E[(|grad D(x^)| - 1)^2]
+            estimate, norm = D(real).mean() - D(fake).mean(), gradient_norm(D, real, fake)
+            descend((adam_d, -estimate + opt.gp_weight * (norm - 1).square().mean()))
+
+        # G ascends E[D(G(z))]
+        g_loss = -D(noisy(G(noise_like(x, opt.latent_dim)))).mean()
+        descend((adam_g, g_loss))
+
+        if opt.ema:  # with decay min(ema, t / (t + 10)): over fewer updates at first, when G changes fastest
+            t.add_(1)
+            moving_average(nets["G_ema"], G, torch.clamp(t / (t + 10), max=opt.ema))
+        return {"D's estimate": estimate, "G": g_loss, "gradient norm": norm.mean()}
+
+    for batches, _ in run.batches(opt.n_critic):
+        run.log(update(batches))
+        run.show(lambda: sample(nets, len(z_fixed), z=z_fixed))
+
+
+if __name__ == "__main__":
+    main()

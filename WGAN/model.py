@@ -1,0 +1,34 @@
+"""The networks of the WGAN: those of the GAN, DCGAN's generator and discriminator (arXiv 1511.06434) at 32 x 32."""
+
+import copy
+
+import torch
+
+from common.blocks import Down, Up, initialize
+from common.updates import evaluating
+
+
+def build(latent_dim=100, channels=1, image_size=32, init="pytorch", norm="batch", average=True):
+    """G: z (N, latent_dim) -> images (N, channels, image_size, image_size) in [0, 1]; norm: "batch" or "none".
+    D: images -> scores (N, 1), any number: the critic.
+    G_ema (where average): a copy of G, to hold the moving average of its weights."""
+    nets = {"G": initialize(Up(latent_dim, channels, image_size, norm=norm), init),
+            "D": initialize(Down(channels, 1, image_size), init)}
+    if average:
+        nets["G_ema"] = copy.deepcopy(nets["G"])
+    return nets
+
+
+def sample(nets, n, labels=None, z=None, generator=None):
+    """n images, float32 (n, C, H, W) in [0, 1], from G_ema where there is one, else from G; in eval mode.
+
+    Args:
+        labels: must be None: this model is not conditional.
+        z: latent vectors (n, latent_dim); drawn from N(0, I) with `generator` where None."""
+    if labels is not None:
+        raise ValueError("a GAN without labels cannot sample by label")
+    G = nets.get("G_ema", nets["G"])
+    if z is None:
+        z = torch.randn(n, G.latent_dim, generator=generator, device=generator.device if generator else None)
+    with evaluating(G):
+        return G(z.to(next(G.parameters()).device))

@@ -1,0 +1,82 @@
+"""WGAN: Wasserstein GAN, Arjovsky et al. 2017 (arXiv 1701.07875), on the networks of the GAN.
+
+Algorithm 1 of the paper. The critic D, whose weights are kept within [-c, c] so that it is K-Lipschitz for some K,
+estimates K times the Wasserstein distance of real and generated images, which G makes smaller (equations 2 and 3):
+
+    min_G max_D  E_x[D(x)] - E_z[D(G(z))]
+
+Departures: batches of 128 (the paper: 64); images lie in [0, 1] behind a sigmoid (DCGAN: tanh); D sees real and
+generated images through constant noise (Sonderby et al. 2016, arXiv 1610.04490, who let it fall; --instance-noise 0:
+without); weights start from PyTorch's default (DCGAN: N(0, 0.02), --init dcgan); samples come from a moving average of
+G (--ema 0: from G).
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch.optim import RMSprop
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from common import BaseOptions, Count, Decay, NonNegative, Positive, Run, descend, moving_average, noise_like
+from model import build, sample
+
+
+@dataclass
+class Options(BaseOptions):
+    """WGAN on 32 x 32 images."""
+
+    latent_dim: Count = 100  # dimension of z
+    n_critic: Count = 5  # updates of the critic for one of G, each on its own batch
+    clip: Positive = 0.01  # c: the critic's weights are kept within [-c, c]
+    lr: Positive = 5e-5  # RMSprop's step size, of G and of D
+    instance_noise: NonNegative = 0.1  # standard deviation of the noise on the images, real or not, that D sees
+    init: Literal["pytorch", "dcgan"] = "pytorch"  # initial weights: PyTorch's default, or N(0, 0.02)
+    norm: Literal["batch", "none"] = "batch"  # BatchNorm in G, or not
+    ema: Decay = 0.999  # decay of the moving average of G that samples are drawn from; 0: draw them from G itself
+
+
+def main():
+    run = Run(Options, __file__)
+    opt = run.options
+    nets = run.networks(build, latent_dim=opt.latent_dim, init=opt.init, norm=opt.norm, average=opt.ema > 0,
+                       **run.image)
+    G, D = nets["G"], nets["D"]
+    rmsprop_g = run.optimizer(RMSprop, G, lr=opt.lr)
+    rmsprop_d = run.optimizer(RMSprop, D, lr=opt.lr)
+    t = run.tensor("t", 0.0)  # updates so far
+    z_fixed = run.noise(100, opt.latent_dim)
+
+    def noisy(x):  # instance noise: D cannot rely on details that nobody sees, such as a background of exactly 0
+        return x + opt.instance_noise * torch.randn_like(x)
+
+    @run.step
+    def update(batches):
+        for x in batches:
+            fake = G(noise_like(x, opt.latent_dim)).detach()  # z ~ N(0, I)
+
+            # D ascends E[D(x)] - E[D(G(z))]
+            estimate = D(noisy(x)).mean() - D(noisy(fake)).mean()
+            descend((rmsprop_d, -estimate))
+            with torch.no_grad():
+                for w in D.parameters():
+                    w.clamp_(-opt.clip, opt.clip)
+
+        # G ascends E[D(G(z))]
+        g_loss = -D(noisy(G(noise_like(x, opt.latent_dim)))).mean()
+        descend((rmsprop_g, g_loss))
+
+        if opt.ema:  # with decay min(ema, t / (t + 10)): over fewer updates at first, when G changes fastest
+            t.add_(1)
+            moving_average(nets["G_ema"], G, torch.clamp(t / (t + 10), max=opt.ema))
+        return {"D's estimate": estimate, "G": g_loss}
+
+    for batches, _ in run.batches(opt.n_critic):
+        run.log(update(batches))
+        run.show(lambda: sample(nets, len(z_fixed), z=z_fixed))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Draws how models became better, misc/course.png:    python misc/course.py GAN WGAN WGAN-GP LSGAN
+
+From the result.json of each, of a variant for which misc/seeds.py measured --every so many epochs: the FID of all over
+the updates of G and over time, and of each alone, as course.png in <Model>/samples/, of a variant in its subfolder
+there, FID and losses over the updates."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from common import Whole  # noqa: E402
+from common.files import writable_file  # noqa: E402
+from common.images import save_figure  # noqa: E402
+from common.log import say  # noqa: E402
+from common.models import find_folder  # noqa: E402
+from common.options import InputError, parse, refusing  # noqa: E402
+
+
+@dataclass
+class Options:
+    """Draws how models became better."""
+
+    models: tyro.conf.Positional[tuple[str, ...]]  # their folders
+    variant: str = "default"  # of each, as in its result.json
+    after: Whole = 0  # updates of G before which the rank correlations of the losses leave the points out
+    out: Path = ROOT / "misc" / "course.png"  # the picture of all
+
+
+def courses(folder, variant):
+    """{seed: [point, ...]} of a model, see misc/seeds.py. Raises InputError where nothing was measured."""
+    file = folder / "samples" / "result.json"
+    try:
+        entry = json.loads(file.read_text())[variant]
+        return {seed: run["course"] for seed, run in zip(entry["seeds"], entry["runs"], strict=True)}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file} has no course of {variant} ({type(error).__name__}: {error}); misc/seeds.py --every "
+                         "measures it") from None
+
+
+def correlation(points, loss):
+    """Spearman's rank correlation of a loss with the FID over the points: 1 where the two rise and fall together; None
+    of fewer than three points, or of a constant."""
+    from scipy.stats import spearmanr
+
+    a, b = [point["losses"][loss] for point in points], [point["fid"] for point in points]
+    return float(spearmanr(a, b)[0]) if len(points) > 2 and len(set(a)) > 1 and len(set(b)) > 1 else None
+
+
+def panels(n, height, **settings):
+    """A matplotlib figure of n panels, one above the other, and their axes."""
+    from matplotlib.figure import Figure
+
+    fig = Figure(figsize=(6.4, height * n + 0.4), layout="constrained")
+    return fig, fig.subplots(n, squeeze=False, **settings)[:, 0]
+
+
+def draw_one(title, seeds):
+    """FID and each loss over the updates, a line a seed."""
+    names = list(next(iter(seeds.values()))[0]["losses"])
+    fig, axes = panels(1 + len(names), 2.2, sharex=True)
+    for seed, points in seeds.items():
+        updates = [point["updates"] for point in points]
+        axes[0].plot(updates, [point["fid"] for point in points], marker=".", label=f"seed {seed}")
+        for name, ax in zip(names, axes[1:], strict=True):
+            ax.plot(updates, [point["losses"][name] for point in points], marker=".")
+            ax.set(ylabel=name)
+    axes[0].set(ylabel="FID", yscale="log", title=title)
+    axes[0].legend()
+    axes[-1].set(xlabel="updates of G")
+    return fig
+
+
+def draw_all(title, models):
+    """The FID of several models, {name: seeds}, over updates and over time: mean and range of the seeds."""
+    fig, axes = panels(2, 3.2)
+    for name, seeds in models.items():
+        fid, updates, minutes = (np.array([[point[key] for point in points] for points in seeds.values()])
+                                 for key in ("fid", "updates", "seconds"))
+        for ax, x in zip(axes, (updates[0], np.median(minutes, 0) / 60), strict=True):
+            ax.plot(x, fid.mean(0), marker=".", label=name)
+            ax.fill_between(x, fid.min(0), fid.max(0), alpha=0.2)
+    axes[0].set(ylabel="FID", yscale="log", xscale="log", xlabel="updates of G", title=title)
+    axes[1].set(ylabel="FID", yscale="log", xlabel="minutes of training")
+    axes[0].legend()
+    return fig
+
+
+def main():
+    opt = parse(Options)
+    writable_file(opt.out, "--out", ".png")
+    folders = [find_folder(name) for name in opt.models]
+    models = {folder.name: courses(folder, opt.variant) for folder in folders}
+    if not models:
+        raise InputError("name one model or more")
+    what = "" if opt.variant == "default" else f", {opt.variant}"
+    for folder, (name, seeds) in zip(folders, models.items(), strict=True):
+        samples = folder / "samples" / (opt.variant if what else "")
+        samples.mkdir(exist_ok=True)
+        save_figure(samples / "course.png", draw_one(f"{name}{what}", seeds))
+        for loss in next(iter(seeds.values()))[0]["losses"]:
+            late = ([point for point in points if point["updates"] >= opt.after] for points in seeds.values())
+            shown = ", ".join("none" if value is None else f"{value:.2f}"
+                              for value in (correlation(points, loss) for points in late))
+            say(f"{name}{what}: rank correlation of {loss} with the FID, each seed: {shown}")
+    save_figure(opt.out, draw_all(f"mean and range of {len(seeds)} seeds{what}", models))
+    say(f"see {opt.out}")
+
+
+if __name__ == "__main__":
+    with refusing("misc/course.py"):
+        main()
