@@ -1,10 +1,15 @@
 """What several test files share. The tests need neither data nor network; those of the real MNIST skip without it."""
 
+import os
 import sys
 from pathlib import Path
 
-import numpy as np
-import pytest
+# several workers (pytest -n 2) share the cores: with all of them each, small products are several times slower
+if (workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))) > 1:
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, os.cpu_count() // workers)))
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:

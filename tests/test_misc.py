@@ -355,8 +355,7 @@ def test_seeds_go_on_after_an_interruption(repository):
 
 def test_seeds_measured_every_epoch(repository, capsys):
     """Epoch by epoch is the same as in one go; the points are drawn."""
-    done = seeds(repository, "--seeds", "1", "--every", "1", *SHORT, "--epochs=2")
-    assert done.returncode == 0, done.stderr
+    assert seeds_here(capsys, repository, "--seeds", "1", "--every", "1", *SHORT, "--epochs=2")[0] == 0
     file = repository / "GAN" / "samples" / "result.json"
     run = json.loads(file.read_text())["default"]["runs"][0]
     points = run["course"]
@@ -427,7 +426,7 @@ def test_tables_are_current():
     assert done.returncode == 0, done.stderr
 
 
-def test_tables_of_other_results_are_not_current(tmp_path):
+def test_tables_of_other_results_are_not_current(tmp_path, capsys):
     root = tmp_path / "repository"
     shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns(".git", "__pycache__", "checkpoints", "logs", "data"))
     file = root / "misc" / "samples" / "result.json"
@@ -436,11 +435,10 @@ def test_tables_of_other_results_are_not_current(tmp_path):
     file.write_text(json.dumps(content))
 
     def tables(*args):
-        return subprocess.run([sys.executable, root / "misc" / "tables.py", *args], capture_output=True, text=True)
+        return run_here(root / "misc" / "tables.py", *args)[0]
 
-    done = tables("--check")
-    assert done.returncode == 2 and "README.md, gallery.html: not current" in done.stderr
-    assert tables().returncode == 0 and tables("--check").returncode == 0
+    assert tables("--check") == 2 and "README.md, gallery.html: not current" in capsys.readouterr().err
+    assert tables() == 0 and tables("--check") == 0
     assert f"{content['untrained GAN']['metrics']['fid']['mean']:.2f}" in (root / "README.md").read_text()
 
     # what a train.py measured itself stands in a table of the model, and a variant without images in that one alone
@@ -451,14 +449,13 @@ def test_tables_of_other_results_are_not_current(tmp_path):
     (root / "Mine" / "samples" / "result.json").write_text(json.dumps({"small": entry}))
     readme = root / "README.md"
     readme.write_text(readme.read_text() + "<!-- Mine: begin -->\n<!-- Mine: end -->\n")
-    assert tables().returncode == 0 and tables("--check").returncode == 0
+    assert tables() == 0 and tables("--check") == 0
     rows = [line for line in readme.read_text().splitlines() if "12.3" in line]
     assert len(rows) == 1 and rows[0].startswith("| small | 12.35 ± 0.01 |") and "100 updates, 1 min" in rows[0]
 
     content["untrained GAN"]["scorer"] = "0" * 64
     file.write_text(json.dumps(content))
-    done = tables()
-    assert done.returncode == 2 and "another classifier" in done.stderr
+    assert tables() == 2 and "another classifier" in capsys.readouterr().err
 
 
 def test_table_of_objectives(monkeypatch):

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from running import ROOT, command, train, train_here
+from running import ROOT, command, train_here
 
 from common import checkpoint, log
 from common.options import InputError
@@ -203,8 +203,7 @@ def test_killed_ten_times_and_resumed_each_time(tmp_path):
         process.communicate()
         steps.append(state_of(out)["step"])
     assert steps == sorted(steps) and steps[-1] > steps[0]
-    done = train(folder, *args, "--resume", "--max-steps", steps[-1] + 7)
-    assert done.returncode == 0, done.stderr
+    assert train_here(folder, *args, "--resume", "--max-steps", steps[-1] + 7)[0] == 0
     assert state_of(out)["step"] == steps[-1] + 7
     import imageio.v3 as iio
 
@@ -214,8 +213,7 @@ def test_killed_ten_times_and_resumed_each_time(tmp_path):
             assert iio.imread(file).ndim >= 3, file
     # what was killed so often is what was never killed
     straight = tmp_path / "straight"
-    done = train(folder, *args[:-1], straight, "--max-steps", steps[-1] + 7)
-    assert done.returncode == 0, done.stderr
+    assert train_here(folder, *args[:-1], straight, "--max-steps", steps[-1] + 7)[0] == 0
     assert_same(state_of(out)["networks"], state_of(straight)["networks"])
     assert (out / "samples" / "process.gif").read_bytes() == (straight / "samples" / "process.gif").read_bytes()
 
