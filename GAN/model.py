@@ -2,10 +2,8 @@
 
 import copy
 
-import torch
-
 from common.blocks import Down, Up, initialize
-from common.updates import evaluating
+from common.updates import sample_from
 
 
 def build(latent_dim=100, channels=1, image_size=32, init="pytorch", norm="batch", average=True):
@@ -25,10 +23,4 @@ def sample(nets, n, labels=None, z=None, generator=None):
     Args:
         labels: must be None: this model is not conditional.
         z: latent vectors (n, latent_dim); drawn from N(0, I) with `generator` where None."""
-    if labels is not None:
-        raise ValueError("a GAN without labels cannot sample by label")
-    G = nets.get("G_ema", nets["G"])
-    if z is None:
-        z = torch.randn(n, G.latent_dim, generator=generator, device=generator.device if generator else None)
-    with evaluating(G):
-        return G(z.to(next(G.parameters()).device))
+    return sample_from(nets.get("G_ema", nets["G"]), n, labels, z, generator)

@@ -72,3 +72,17 @@ def evaluating(*networks):
     finally:
         for module, training in modes.items():
             module.training = training
+
+
+def sample_from(G, n, labels=None, z=None, generator=None):
+    """n images of a GAN's generator G, float32 (n, C, H, W) in [0, 1], in eval mode.
+
+    Args:
+        labels: must be None: G is not conditional. Raises ValueError otherwise.
+        z: latent vectors (n, G.latent_dim); drawn from N(0, I) with `generator` where None."""
+    if labels is not None:
+        raise ValueError("a GAN without labels cannot sample by label")
+    if z is None:
+        z = torch.randn(n, G.latent_dim, generator=generator, device=generator.device if generator else None)
+    with evaluating(G):
+        return G(z.to(next(G.parameters()).device))

@@ -52,6 +52,12 @@ def correlation(points, loss):
     return float(spearmanr(a, b)[0]) if len(points) > 2 and len(set(a)) > 1 and len(set(b)) > 1 else None
 
 
+def correlations(courses, loss):
+    """The rank correlations of a loss with the FID in several courses, as text."""
+    values = (correlation(points, loss) for points in courses)
+    return ", ".join("none" if value is None else f"{value:.2f}" for value in values)
+
+
 def panels(n, height, **settings):
     """A matplotlib figure of n panels, one above the other, and their axes."""
     from matplotlib.figure import Figure
@@ -105,9 +111,7 @@ def main():
         save_figure(samples / "course.png", draw_one(f"{name}{what}", seeds))
         for loss in next(iter(seeds.values()))[0]["losses"]:
             late = ([point for point in points if point["updates"] >= opt.after] for points in seeds.values())
-            shown = ", ".join("none" if value is None else f"{value:.2f}"
-                              for value in (correlation(points, loss) for points in late))
-            say(f"{name}{what}: rank correlation of {loss} with the FID, each seed: {shown}")
+            say(f"{name}{what}: rank correlation of {loss} with the FID, each seed: {correlations(late, loss)}")
     save_figure(opt.out, draw_all(f"mean and range of {len(seeds)} seeds{what}", models))
     say(f"see {opt.out}")
 

@@ -141,10 +141,10 @@ def words(flags):
 def course(folder, work, seed, opt, flags):
     """Trains up to the number of epochs in the flags and measures after each opt.every: [{"epoch", "updates",
     "seconds", "fid", "is", "losses": the mean of each since the point before}, ...]."""
-    points, real = read(work / "course.json").get("points", []), None
-    place = words(flags).index("--epochs") + 1
-    for epoch in range((len(points) + 1) * opt.every, int(words(flags)[place]) + 1, opt.every):
-        run = train(folder, work, ["--seed", str(seed), *words(flags)[:place], str(epoch), *words(flags)[place + 1:]])
+    points, real, flags = read(work / "course.json").get("points", []), None, words(flags)
+    place = flags.index("--epochs") + 1
+    for epoch in range((len(points) + 1) * opt.every, int(flags[place]) + 1, opt.every):
+        run = train(folder, work, ["--seed", str(seed), *flags[:place], str(epoch), *flags[place + 1:]])
         images, _, state = generate(folder, find_checkpoint(work), min(opt.n, COURSE), seed)
         if real is None:
             real, _ = scorer.score(references(state["options"], data.data_dir(opt.data_dir))[1])

@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from course import correlation  # noqa: E402
+from course import correlations  # noqa: E402
 
 from common import metrics, scorer  # noqa: E402
 from common.files import replacing  # noqa: E402
@@ -77,12 +77,14 @@ def title(model, variant):
     return f"[{model}](#{model.lower()})" + ("" if variant == "default" else f", {variant}")
 
 
+def minutes(entry):
+    """How long training took: the median of the seeds, rounded, as text."""
+    return f"{statistics.median(run['seconds'] for run in entry['runs']) / 60:.0f}"
+
+
 def length(entry):
     """How long training took, in words."""
-    if "steps" not in entry["runs"][0]:
-        return ""
-    minutes = statistics.median(run["seconds"] for run in entry["runs"]) / 60
-    return f"{entry['runs'][0]['steps']:,} updates, {minutes:.0f} min"
+    return f"{entry['runs'][0]['steps']:,} updates, {minutes(entry)} min" if "steps" in entry["runs"][0] else ""
 
 
 def generating(rows):
@@ -153,12 +155,10 @@ def objective_table(rows):
         entry = entries.get((model, EQUAL_TIME))
         if not entry or "course" not in entry["runs"][0]:
             continue
-        minutes = statistics.median(run["seconds"] for run in entry["runs"]) / 60
         first, *_ = entry["runs"][0]["course"][0]["losses"]  # D's
-        follow = [correlation(run["course"], first) for run in entry["runs"]]
-        cells = [f"[{model}](#{model.lower()})", f"{entry['runs'][0]['steps']:,}", f"{minutes:.0f}",
+        cells = [f"[{model}](#{model.lower()})", f"{entry['runs'][0]['steps']:,}", minutes(entry),
                  *(cell(entry, name) for name in ("fid", "is", "recall")),
-                 ", ".join("none" if value is None else f"{value:.2f}" for value in follow)]
+                 correlations((run["course"] for run in entry["runs"]), first)]
         if bare:
             scores = bare["metrics"]["is"]["seeds"]
             cells += [", ".join(f"{value:.0f}" for value in bare["metrics"]["fid"]["seeds"]),
