@@ -214,11 +214,11 @@ CAPTIONS = {"process": "during training", "losses": "losses", "course": "FID and
 
 def shots(samples, brief=False):
     """The pictures of a folder of samples that the gallery shows. brief: the codes alone, or where it has no picture of
-    them the GIF, of a further variant of a model."""
-    files = [samples / "process.gif", *sorted(samples.glob("epoch_*.png"))[-1:],
-             *(samples / f"{name}.png" for name in CAPTIONS)]
+    them the last grid, of a further variant of a model."""
+    last = sorted(samples.glob("epoch_*.png"))[-1:]
+    files = [samples / "process.gif", *last, *(samples / f"{name}.png" for name in CAPTIONS)]
     there = [file for file in files if file.exists()]
-    return [file for file in there if file.stem == "scatter"] or there[:1] if brief else there
+    return [file for file in there if file.stem == "scatter"] or last or there[:1] if brief else there
 
 
 STYLE = """

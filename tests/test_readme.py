@@ -58,11 +58,13 @@ def test_the_figures_of_the_overview_are_the_results():
         assert f"{label} {mean('GAN', 'default', name):.2f} ± {spread:.2f} (" in README
     assert f"(real images: {mean('misc', 'real images', 'fid'):.2f})" in README
     assert f"({mean('misc', 'real images', 'is'):.2f}), {len(results['GAN']['default']['seeds'])} seeds" in README
-    for model in ("LSGAN", "WGAN", "WGAN-GP"):
-        entry = results[model]["equal-time"]
+    for model, variant in (("LSGAN", "10-epochs"), ("WGAN", "equal-time"), ("WGAN-GP", "equal-time")):
+        entry = results[model][variant]
         fid, is_ = (entry["metrics"][name] for name in ("fid", "is"))
-        after = f"after {entry['runs'][0]['steps']:,} updates"
-        assert f"| FID {fid['mean']:.2f} ± {fid['std']:.2f}, IS {is_['mean']:.2f} ± {is_['std']:.2f} {after}" in README
+        after = ", 3 seeds of 10 epochs" if model == "LSGAN" else f" after {entry['runs'][0]['steps']:,} updates"
+        assert f"| FID {fid['mean']:.2f} ± {fid['std']:.2f}, IS {is_['mean']:.2f} ± {is_['std']:.2f}{after}" in README
+    first = (f"{mean(model, 'equal-time', 'fid'):.2f}" for model in ("LSGAN", "GAN"))
+    assert "(after 6: FID {}, the GAN {}) |".format(*first) in README
     error, pca = (mean("AE", "100d-linear", name) for name in ("squared error", "squared error of PCA"))
     spread = results["AE"]["100d-linear"]["metrics"]["squared error"]["std"]
     assert f"squared error {error:.2f} ± {spread:.2f} of a test image, PCA {pca:.2f} |" in README
