@@ -36,7 +36,7 @@ class Options(BaseOptions):
     lr_decay: Decay = 0.9985  # its factor in each update after that
     beta1: Decay = 0.5  # Adam's decay of the gradient's mean
     instance_noise: NonNegative = 0.1  # standard deviation of the noise on the images, real or not, that D sees
-    init: Literal["pytorch", "dcgan"] = "pytorch"  # initial weights: PyTorch's default, or N(0, 0.02)
+    init: Literal["pytorch", "dcgan", "he"] = "pytorch"  # initial weights: PyTorch's, N(0, 0.02), or He et al.'s
     norm: Literal["batch", "none"] = "batch"  # BatchNorm in G, or not
     ema: Decay = 0.999  # decay of the moving average of G that samples are drawn from; 0: draw them from G itself
 

@@ -4,7 +4,8 @@ without BatchNorm in the critic.
 Algorithm 1 of the paper. The critic D is kept 1-Lipschitz by a penalty on the norm of its gradient at points between
 real and generated images (equation 3):
 
-    min_G max_D  E_x[D(x)] - E_z[D(G(z))] - lambda E[(|grad D(x^)| - 1)^2],   x^ = epsilon x + (1 - epsilon) G(z)
+    max_D  E_x[D(x)] - E_z[D(G(z))] - lambda E[(|grad D(x^)| - 1)^2],   x^ = epsilon x + (1 - epsilon) G(z)
+    max_G  E_z[D(G(z))]
 
 Departures: batches of 128 (the paper: 64); no normalisation in D (the paper advises layer normalisation); images lie in
 [0, 1] behind a sigmoid (DCGAN: tanh); D sees real and generated images through constant noise (Sonderby et al. 2016,
@@ -36,7 +37,7 @@ class Options(BaseOptions):
     beta1: Decay = 0.0  # Adam's decay of the gradient's mean
     beta2: Decay = 0.9  # Adam's decay of the gradient's square
     instance_noise: NonNegative = 0.1  # standard deviation of the noise on the images, real or not, that D sees
-    init: Literal["pytorch", "dcgan"] = "pytorch"  # initial weights: PyTorch's default, or N(0, 0.02)
+    init: Literal["pytorch", "dcgan", "he"] = "pytorch"  # initial weights: PyTorch's, N(0, 0.02), or He et al.'s
     norm: Literal["batch", "none"] = "batch"  # BatchNorm in G, or not
     ema: Decay = 0.999  # decay of the moving average of G that samples are drawn from; 0: draw them from G itself
 
@@ -55,9 +56,9 @@ def main():
     nets = run.networks(build, latent_dim=opt.latent_dim, init=opt.init, norm=opt.norm, average=opt.ema > 0,
                        **run.image)
     G, D = nets["G"], nets["D"]
+    t = run.tensor("t", 0.0)  # updates so far
     adam_g = run.optimizer(Adam, G, lr=opt.lr, betas=(opt.beta1, opt.beta2))
     adam_d = run.optimizer(Adam, D, lr=opt.lr, betas=(opt.beta1, opt.beta2))
-    t = run.tensor("t", 0.0)  # updates so far
     z_fixed = run.noise(100, opt.latent_dim)
 
     def noisy(x):  # instance noise: D cannot rely on details that nobody sees, such as a background of exactly 0
@@ -76,8 +77,8 @@ def main():
         g_loss = -D(noisy(G(noise_like(x, opt.latent_dim)))).mean()
         descend((adam_g, g_loss))
 
+        t.add_(1)
         if opt.ema:  # with decay min(ema, t / (t + 10)): over fewer updates at first, when G changes fastest
-            t.add_(1)
             moving_average(nets["G_ema"], G, torch.clamp(t / (t + 10), max=opt.ema))
         return {"D's estimate": estimate, "G": g_loss, "gradient norm": norm.mean()}
 

@@ -33,7 +33,7 @@ class Options(BaseOptions):
     clip: Positive = 0.01  # c: the critic's weights are kept within [-c, c]
     lr: Positive = 5e-5  # RMSprop's step size, of G and of D
     instance_noise: NonNegative = 0.1  # standard deviation of the noise on the images, real or not, that D sees
-    init: Literal["pytorch", "dcgan"] = "pytorch"  # initial weights: PyTorch's default, or N(0, 0.02)
+    init: Literal["pytorch", "dcgan", "he"] = "pytorch"  # initial weights: PyTorch's, N(0, 0.02), or He et al.'s
     norm: Literal["batch", "none"] = "batch"  # BatchNorm in G, or not
     ema: Decay = 0.999  # decay of the moving average of G that samples are drawn from; 0: draw them from G itself
 
@@ -44,9 +44,9 @@ def main():
     nets = run.networks(build, latent_dim=opt.latent_dim, init=opt.init, norm=opt.norm, average=opt.ema > 0,
                        **run.image)
     G, D = nets["G"], nets["D"]
+    t = run.tensor("t", 0.0)  # updates so far
     rmsprop_g = run.optimizer(RMSprop, G, lr=opt.lr)
     rmsprop_d = run.optimizer(RMSprop, D, lr=opt.lr)
-    t = run.tensor("t", 0.0)  # updates so far
     z_fixed = run.noise(100, opt.latent_dim)
 
     def noisy(x):  # instance noise: D cannot rely on details that nobody sees, such as a background of exactly 0
@@ -68,8 +68,8 @@ def main():
         g_loss = -D(noisy(G(noise_like(x, opt.latent_dim)))).mean()
         descend((rmsprop_g, g_loss))
 
+        t.add_(1)
         if opt.ema:  # with decay min(ema, t / (t + 10)): over fewer updates at first, when G changes fastest
-            t.add_(1)
             moving_average(nets["G_ema"], G, torch.clamp(t / (t + 10), max=opt.ema))
         return {"D's estimate": estimate, "G": g_loss}
 

@@ -108,21 +108,29 @@ def check_widths(widths, image_size):
     return tuple(widths)
 
 
+def fan_in(layer):
+    """How many inputs each output of a convolution, transposed convolution or linear layer has, borders aside."""
+    if isinstance(layer, nn.ConvTranspose2d):  # stride s: each output sees every s-th row and column of the kernel
+        return layer.weight[:, 0].numel() // math.prod(layer.stride)
+    return layer.weight[0].numel()
+
+
 @torch.no_grad()
 def initialize(network, init):
     """Initialises all weights of a network and returns it.
 
     Args:
-        init: "pytorch" (the layers' own default, Kaiming uniform) or "dcgan": weights of convolutions from N(0, 0.02),
-            of BatchNorm from N(1, 0.02), biases 0 (1511.06434, section 4).
+        init: "pytorch": the layers' own default, Kaiming uniform. "dcgan": weights of convolutions from N(0, 0.02), of
+            BatchNorm from N(1, 0.02), biases 0 (1511.06434, section 4). "he": weights from N(0, 2 / fan_in), biases 0
+            (1502.01852), which keeps the variance of what passes through ReLU, also without BatchNorm.
     Raises ValueError on others."""
-    if init not in ("pytorch", "dcgan"):
-        raise ValueError(f"init must be 'pytorch' or 'dcgan', not {init!r}")
+    if init not in ("pytorch", "dcgan", "he"):
+        raise ValueError(f"init must be 'pytorch', 'dcgan' or 'he', not {init!r}")
     for layer in network.modules():
-        if init == "pytorch" and hasattr(layer, "reset_parameters"):
+        if init != "dcgan" and hasattr(layer, "reset_parameters"):
             layer.reset_parameters()
-        elif init == "dcgan" and isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
-            layer.weight.normal_(0, 0.02)
+        if init != "pytorch" and isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+            layer.weight.normal_(0, 0.02 if init == "dcgan" else math.sqrt(2 / fan_in(layer)))
             if layer.bias is not None:
                 layer.bias.zero_()
         elif init == "dcgan" and isinstance(layer, nn.BatchNorm2d):

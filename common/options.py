@@ -34,27 +34,29 @@ def refusing(program, kind=InputError):
 
 @dataclass(frozen=True)
 class Between:
-    """Annotation of a numeric option: low <= value <= high, or without the ends where `open` is set."""
+    """Annotation of a numeric option: low <= value <= high, without low where `above`, high where `below`."""
 
     low: float
     high: float = math.inf
-    open: bool = False
+    above: bool = False
+    below: bool = False
 
     def check(self, flag, value):
-        inside = self.low < value < self.high if self.open else self.low <= value <= self.high
+        inside = self.low < value if self.above else self.low <= value
+        inside = inside and (value < self.high if self.below else value <= self.high)
         if not inside or not math.isfinite(value):
-            kind = "above" if self.open else "at least"
-            limit = f"{kind} {self.low:g}" + (f" and {'below' if self.open else 'at most'} {self.high:g}"
-                                              if math.isfinite(self.high) else "")
+            limit = f"{'above' if self.above else 'at least'} {self.low:g}"
+            if math.isfinite(self.high):
+                limit += f" and {'below' if self.below else 'at most'} {self.high:g}"
             raise InputError(f"{flag}: must be {limit}, not {value}")
 
 
 Count = Annotated[int, Between(1)]  # 1, 2, 3, ...
 Whole = Annotated[int, Between(0)]  # 0, 1, 2, ...
 Seed = Annotated[int, Between(0, 2**32 - 1)]  # what all random generators take
-Positive = Annotated[float, Between(0, open=True)]  # (0, inf)
+Positive = Annotated[float, Between(0, above=True)]  # (0, inf)
 NonNegative = Annotated[float, Between(0)]  # [0, inf)
-Decay = Annotated[float, Between(0, 1 - 1e-9)]  # [0, 1)
+Decay = Annotated[float, Between(0, 1, below=True)]  # [0, 1)
 
 
 @dataclass
@@ -62,7 +64,7 @@ class BaseOptions:
     """The options that every model has."""
 
     epochs: Count = 20  # passes over the training set
-    batch_size: Count = 128  # images in one update, over all ranks together
+    batch_size: Count = 128  # images in one batch, over all ranks together
     seed: Seed = 0  # of weights, noise and order of the images
     dataset: str = "auto"  # auto, mnist, fashion-mnist, kmnist, usps, digits, or folder:PATH (one subfolder a class)
     data_dir: Path | None = None  # where the data sets lie; else $FUN_WITH_MNIST_DATA, else data/ of this repository

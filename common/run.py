@@ -246,4 +246,4 @@ class Run:
                          time.monotonic() - self._began, self._losses, self._curves, self._notice)
         self._progress.close()
         self._lock.release()
-        say(f"{self._step:,} of {self._last:,} updates are done, see {self._samples}")
+        say(f"{self._step:,} of {max(self._step, self._last):,} updates are done, see {self._samples}")

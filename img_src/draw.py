@@ -232,12 +232,12 @@ def tint(colour, part):
     return [part * c + 1 - part for c in to_rgb(colour)]
 
 
-def gan(nets, name="Discriminator $D$", said="logit", d_loss=("$D$ ascends", r"$\log D(x) + \log(1 - D(G(z)))$"),
+def gan(nets, name="Discriminator $D$", said=("logit", r"of $D(\cdot)$"), d_loss=("$D$ ascends", r"$\log D(x) + \log(1 - D(G(z)))$"),
         g_loss=("$G$ ascends", r"$\log D(G(z))$")):
     """A game of G and D; name, said and the losses are D's name, what it says, and (who does what, formula)."""
     z, x = torch.zeros(1, nets["G"].latent_dim), torch.zeros(1, 1, 32, 32)
     G, D = Net("Generator $G$", nets["G"], z), Net(name, nets["D"], x)
-    fake, output = variable("$G(z)$", G.output, "fake"), variable(said, D.output, r"of $D(\cdot)$")
+    fake, output = variable("$G(z)$", G.output, "fake"), variable(said[0], D.output, said[1])
     d_loss, g_loss = loss(*d_loss), loss(*g_loss)
     diagram = Diagram()
     diagram.row(variable("$z$", z, r"$\mathcal{N}(0, I)$"), G, fake)
@@ -251,19 +251,22 @@ def gan(nets, name="Discriminator $D$", said="logit", d_loss=("$D$ ascends", r"$
     return diagram
 
 
+SCORE = ("score", r"$D(\cdot)$")
+
+
 def wgan(nets):
-    return gan(nets, "Critic $D$", "score", ("$D$ ascends, then its weights are clipped", r"$D(x) - D(G(z))$"),
+    return gan(nets, "Critic $D$", SCORE, ("$D$ ascends, five times, and is clipped", r"$D(x) - D(G(z))$"),
                ("$G$ ascends", "$D(G(z))$"))
 
 
 def wgan_gp(nets):
-    return gan(nets, "Critic $D$", "score",
-               ("$D$ ascends", r"$D(x) - D(G(z)) - \lambda\,(|\nabla D(\hat{x})| - 1)^2$"),
+    return gan(nets, "Critic $D$", SCORE,
+               (r"$D$ ascends, five times, $\hat{x}$ between $x$ and $G(z)$", r"$D(x) - D(G(z)) - \lambda\,(|\nabla D(\hat{x})| - 1)^2$"),
                ("$G$ ascends", "$D(G(z))$"))
 
 
 def lsgan(nets):
-    return gan(nets, said="score",
+    return gan(nets, said=SCORE,
                d_loss=("$D$ descends", r"$\frac{1}{2}(D(x) - b)^2 + \frac{1}{2}(D(G(z)) - a)^2$"),
                g_loss=("$G$ descends", r"$\frac{1}{2}(D(G(z)) - c)^2$"))
 

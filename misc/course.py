@@ -2,7 +2,7 @@
 
 From the result.json of each, of a variant for which misc/seeds.py measured --every so many epochs: the FID of all over
 the updates of G and over time, and of each alone, as course.png in <Model>/samples/, of a variant in its subfolder
-there, FID and losses over the updates."""
+there, FID and losses (means since the point before) over the updates."""
 
 import json
 import sys
@@ -29,7 +29,7 @@ class Options:
     models: tyro.conf.Positional[tuple[str, ...]]  # their folders
     variant: str = "default"  # of each, as in its result.json
     after: Whole = 0  # updates of G before which the rank correlations of the losses leave the points out
-    out: Path = ROOT / "misc" / "course.png"  # the picture of all
+    out: Path | None = None  # the picture of all; default: misc/course.png where there are two or more
 
 
 def courses(folder, variant):
@@ -39,8 +39,8 @@ def courses(folder, variant):
         entry = json.loads(file.read_text())[variant]
         return {seed: run["course"] for seed, run in zip(entry["seeds"], entry["runs"], strict=True)}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file} has no course of {variant} ({type(error).__name__}: {error}); misc/seeds.py --every "
-                         "measures it") from None
+        reason = "" if isinstance(error, KeyError | FileNotFoundError) else f" ({error})"
+        raise InputError(f"{file} has no course of {variant}{reason}; misc/seeds.py --every measures it") from None
 
 
 def correlation(points, loss):
@@ -99,11 +99,13 @@ def draw_all(title, models):
 
 def main():
     opt = parse(Options)
-    writable_file(opt.out, "--out", ".png")
+    out = opt.out or (ROOT / "misc" / "course.png" if len(opt.models) > 1 else None)
+    if out:
+        writable_file(out, "--out", ".png")
     folders = [find_folder(name) for name in opt.models]
+    if not folders or len(set(folders)) < len(folders):
+        raise InputError("name one model or more, each once")
     models = {folder.name: courses(folder, opt.variant) for folder in folders}
-    if not models:
-        raise InputError("name one model or more")
     what = "" if opt.variant == "default" else f", {opt.variant}"
     for folder, (name, seeds) in zip(folders, models.items(), strict=True):
         samples = folder / "samples" / (opt.variant if what else "")
@@ -112,8 +114,9 @@ def main():
         for loss in next(iter(seeds.values()))[0]["losses"]:
             late = ([point for point in points if point["updates"] >= opt.after] for points in seeds.values())
             say(f"{name}{what}: rank correlation of {loss} with the FID, each seed: {correlations(late, loss)}")
-    save_figure(opt.out, draw_all(f"mean and range of {len(seeds)} seeds{what}", models))
-    say(f"see {opt.out}")
+    if out:
+        save_figure(out, draw_all(f"mean and range of {len(seeds)} seeds{what}", models))
+    say(f"see {out or samples / 'course.png'}")
 
 
 if __name__ == "__main__":

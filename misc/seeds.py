@@ -49,7 +49,7 @@ class Options:
     n: Count = 10_000  # images drawn and measured for each seed
     every: Whole = 0  # measure also after each so many epochs, with 2,000 images; 0: at the end alone
     data_dir: Path | None = None  # where the data sets lie; else $FUN_WITH_MNIST_DATA, else data/ of this repository
-    fresh: bool = False  # do again what is done
+    fresh: bool = False  # do again what is done, and keep what was there in a subfolder previous of each seed's folder
 
 
 def train(folder, work, flags):
@@ -73,6 +73,8 @@ def train(folder, work, flags):
         say(f"seeds: stopped at {work}; the same command, without --fresh, goes on from there")
         raise SystemExit(128 + received[0])
     if status:
+        if not any(work.glob("checkpoints/**/checkpoint.pt")):  # flags that it refused bind nobody
+            (work / "training.json").unlink(missing_ok=True)
         raise SystemExit(status)
     run = json.loads(next(work.glob("samples/**/run.json")).read_text())
     if run["steps"] < run["of"]:
@@ -115,7 +117,7 @@ def kept(work, name, asked, make, renew=False):
         before = {}
     if before and before["asked"] != asked:
         changed = ", ".join(key for key in asked | before["asked"] if asked.get(key) != before["asked"].get(key))
-        raise InputError(f"{work} holds results of another {changed}; give another --variant, or --fresh")
+        raise InputError(f"{work} holds results of other settings ({changed}); give another --variant, or --fresh")
     if "made" not in before:
         write_json(work / f"{name}.json", {"asked": asked})
         before = {"asked": asked, "made": make()}
@@ -139,11 +141,12 @@ def words(flags):
 
 
 def course(folder, work, seed, opt, flags):
-    """Trains up to the number of epochs in the flags and measures after each opt.every: [{"epoch", "updates",
-    "seconds", "fid", "is", "losses": the mean of each since the point before}, ...]."""
+    """Trains up to the number of epochs in the flags and measures after each opt.every and the last: [{"epoch",
+    "updates", "seconds", "fid", "is", "losses": the mean of each since the point before}, ...]."""
     points, real, flags = read(work / "course.json").get("points", []), None, words(flags)
     place = flags.index("--epochs") + 1
-    for epoch in range((len(points) + 1) * opt.every, int(flags[place]) + 1, opt.every):
+    last = int(flags[place])
+    for epoch in [*range(opt.every, last, opt.every), last][len(points):]:
         run = train(folder, work, ["--seed", str(seed), *flags[:place], str(epoch), *flags[place + 1:]])
         images, _, state = generate(folder, find_checkpoint(work), min(opt.n, COURSE), seed)
         if real is None:
@@ -199,11 +202,15 @@ def summary(results):
 
 
 def record(path, variant, results, opt, command):
-    """Writes a variant's entry into a result.json, and leaves the other variants alone."""
+    """Writes a variant's entry into a result.json, and leaves the other variants alone. Where seeds are lost by that,
+    the file as it was is kept as result.json.previous."""
+    before = read(path)
+    if set(before.get(variant, {}).get("seeds", [])) - set(opt.seeds):
+        write_json(path.with_name("result.json.previous"), before)
     entry = {"metrics": summary([result["metrics"] for result in results]), "seeds": list(opt.seeds), "images": opt.n,
              "scorer": scorer.sha256(scorer.WEIGHTS), "command": command,
              "runs": [result["run"] for result in results]}
-    write_json(path, {**read(path), variant: entry})
+    write_json(path, {**before, variant: entry})
 
 
 def check(opt, flags):
@@ -219,11 +226,25 @@ def check(opt, flags):
     given = {word.replace("_", "-"): value for word, value in pairwise([*words(flags), ""])}
     if opt.every and (not given.get("--epochs", "").isdigit() or "--max-steps" in given):
         raise InputError("--every: give a number of --epochs after --, and no --max-steps")
+    if opt.every and opt.every > int(given["--epochs"]):
+        raise InputError(f"--every: {opt.every} is more than {given['--epochs']} epochs")
     for word, value in given.items():
         if word in TAKEN:
             raise InputError(f"{word}: not to be given after --, misc/seeds.py gives it")
         if word == "--dataset" and value not in ("auto", *DIGITS):
             raise InputError(f"--dataset: the classifier that scores knows {', '.join(DIGITS)}, not {value}")
+        if word == "--image-size" and value != "32":
+            raise InputError(f"--image-size: the classifier that scores knows images of 32 x 32, not {value}")
+
+
+def put_aside(work):
+    """Moves what was done in a folder into its subfolder previous, in the place of what was there."""
+    if (work / "checkpoints").exists():
+        shutil.rmtree(work / "previous", ignore_errors=True)
+    (work / "previous").mkdir(exist_ok=True)
+    for part in (*work.glob("*.json"), *(work / name for name in ("checkpoints", "samples", "logs"))):
+        if part.exists():
+            part.replace(work / "previous" / part.name)
 
 
 def main():
@@ -233,6 +254,8 @@ def main():
     check(opt, flags)
     baselines = opt.model == "baselines"
     folder = ROOT / "misc" if baselines else find_folder(opt.model)
+    if opt.every and not hasattr(load_file(folder / "model.py"), "sample"):
+        raise InputError(f"--every: {folder.name} makes no images")
     result = writable_folder(folder / "samples", "MODEL") / "result.json"
     read(result)  # a damaged one is told before hours of work
     command = shlex.join(["python", *sys.argv])
@@ -242,11 +265,7 @@ def main():
             work = folder / "checkpoints" / "seeds" / variant.replace(" ", "_") / str(seed)
             held = lock(writable_folder(work, "--variant"), "--variant")
             if opt.fresh:
-                for part in ("checkpoints", "samples", "logs"):
-                    if (work / part).exists():
-                        shutil.rmtree(work / part)
-                for file in work.glob("*.json"):
-                    file.unlink()
+                put_aside(work)
             results.append(one_baseline(work, variant, seed, opt) if baselines else
                            one_seed(folder, work, seed, opt, flags))
             held.release()

@@ -34,9 +34,10 @@ REPORTED = {
     "LSGAN": "FID about 7.8 ± 0.6 (Lucic et al. 2018; Inception features)",
 }
 
-OBJECTIVES = ("GAN", "LSGAN", "WGAN", "WGAN-GP")  # compared in their own table, in these variants:
-EQUAL_TIME, WITHOUT_BATCHNORM = "equal-time", "no-batchnorm"
-FAILED = 3.0  # without BatchNorm: training failed where IS is lower
+OBJECTIVES = ("GAN", "LSGAN", "WGAN", "WGAN-GP")  # compared in tables of their own, in these variants:
+EQUAL_TIME = "equal-time"
+WITHOUT_BATCHNORM = {"no-batchnorm": "PyTorch's", "no-batchnorm-he": "He et al.'s"}  # -> initial weights
+FAILED = 1.5  # without BatchNorm: training failed where IS is lower (1: all images are of one class)
 
 
 def results():
@@ -52,9 +53,9 @@ def results():
                 if entry["scorer"] != present:
                     raise InputError(f"{file}: {variant} was scored by another classifier; score it with misc/seeds.py")
                 if entry["images"] != 10_000 or {run.get("dataset", "mnist") for run in entry["runs"]} != {"mnist"}:
-                    raise InputError(f"{file}: {variant} is not of 10,000 images against MNIST; move it elsewhere")
+                    raise InputError(f"{file}: {variant} is not of 10,000 images against MNIST: measure or remove it")
                 if any(run.get("holdout") for run in entry["runs"]):
-                    raise InputError(f"{file}: {variant} was held against --holdout images; move it elsewhere")
+                    raise InputError(f"{file}: {variant} was held against --holdout images; remove it")
                 rows.append((file.parts[-3], variant, entry))
                 length(entry), [cell(entry, name) for name in entry["metrics"]]  # all that is shown is there
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
@@ -142,16 +143,14 @@ def seed_table(rows):
 
 
 def objective_table(rows):
-    """The Markdown table of the models that were trained for equal time, beside the same without BatchNorm in G.
+    """The Markdown table of the models that were trained for equal time.
 
     Only models that misc/seeds.py measured --every so many epochs."""
     entries = {(model, variant): entry for model, variant, entry in rows}
-    heads = ["", "updates of G", "minutes", "FID", "IS", "recall", "rank correlation of D's loss with FID, every seed"]
-    bares = [entries.get((model, WITHOUT_BATCHNORM)) for model in OBJECTIVES]
-    if any(bares):
-        heads += ["without BatchNorm in G, every seed: FID", "IS", "failed"]
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    for model, bare in zip(OBJECTIVES, bares, strict=True):
+    lines = ["| | updates of G | minutes | FID | IS | recall "
+             "| rank correlation of FID with D's loss (WGANs: with D's estimate), every seed |",
+             "|---" * 7 + "|"]
+    for model in OBJECTIVES:
         entry = entries.get((model, EQUAL_TIME))
         if not entry or "course" not in entry["runs"][0]:
             continue
@@ -159,13 +158,23 @@ def objective_table(rows):
         cells = [f"[{model}](#{model.lower()})", f"{entry['runs'][0]['steps']:,}", minutes(entry),
                  *(cell(entry, name) for name in ("fid", "is", "recall")),
                  correlations((run["course"] for run in entry["runs"]), first)]
-        if bare:
-            scores = bare["metrics"]["is"]["seeds"]
-            cells += [", ".join(f"{value:.0f}" for value in bare["metrics"]["fid"]["seeds"]),
-                      ", ".join(f"{value:.2f}" for value in scores),
-                      f"{sum(value < FAILED for value in scores)} of {len(scores)}"]
-        cells += [""] * (len(heads) - len(cells))
         lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def bare_table(rows):
+    """The Markdown table of the same models without BatchNorm in G: how many seeds fail."""
+    lines = ["| | initial weights | updates of G | failed | every seed: FID | IS | command |", "|---" * 7 + "|"]
+    entries = {(model, variant): entry for model, variant, entry in rows}
+    for variant, init in WITHOUT_BATCHNORM.items():
+        for model in OBJECTIVES:
+            if entry := entries.get((model, variant)):
+                fid, scores = (entry["metrics"][name]["seeds"] for name in ("fid", "is"))
+                cells = [f"[{model}](#{model.lower()})", init, f"{entry['runs'][0]['steps']:,}",
+                         f"{sum(value < FAILED for value in scores)} of {len(scores)}",
+                         ", ".join(f"{value:.0f}" for value in fid), ", ".join(f"{value:.2f}" for value in scores),
+                         f"`{entry['command']}`"]
+                lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -314,7 +323,7 @@ def main():
     text = readme.read_text()
     shown = {model: table for model, table in own_tables(rows).items() if f"<!-- {model}: begin" in text}
     texts = {readme: fill(text, {"results": result_table(rows), "seeds": seed_table(rows),
-                                 "objectives": objective_table(rows), **shown}),
+                                 "objectives": objective_table(rows), "without BatchNorm": bare_table(rows), **shown}),
              page: gallery(rows, pictures=not check)}
     stale = [path.name for path, text in texts.items()
              if not path.exists() or without_pictures(path.read_text()) != without_pictures(text)]

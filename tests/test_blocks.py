@@ -217,6 +217,28 @@ def test_init_statistics(make, init):
             assert not layer.bias.any()
 
 
+@pytest.mark.parametrize("layer", [nn.Conv2d(64, 96, 4, 2, 1), nn.ConvTranspose2d(64, 96, 4, 2, 1),
+                                   nn.ConvTranspose2d(64, 96, 3, 1), nn.Linear(1024, 96)])
+def test_he_init_keeps_the_variance(layer):
+    """Behind ReLU, away from the borders: 1502.01852, equation 10."""
+    torch.manual_seed(0)
+    initialize(layer, "he")
+    shape = (1024,) if isinstance(layer, nn.Linear) else (64, 16, 16)
+    with torch.no_grad():
+        y = layer(torch.randn(64, *shape).relu())
+    y = y if y.dim() == 2 else y[..., 2:-2, 2:-2]
+    assert y.square().mean().item() == pytest.approx(1, abs=0.1) and not layer.bias.any()
+
+
+def test_without_batchnorm_the_default_init_hides_z_and_he_does_not():
+    torch.manual_seed(0)
+    z, spread = torch.randn(64, 100), {}
+    for init in ("pytorch", "dcgan", "he"):
+        with torch.no_grad():
+            spread[init] = initialize(Up(norm="none", activation=nn.Identity()), init)(z).std(0).mean().item()
+    assert max(spread["pytorch"], spread["dcgan"]) < 0.01 and 0.1 < spread["he"] < 1
+
+
 def test_dcgan_init_of_linear_layers():
     torch.manual_seed(0)
     layer = initialize(nn.Linear(300, 300), "dcgan")

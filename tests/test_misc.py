@@ -278,16 +278,25 @@ def test_seeds(repository, capsys):
     assert seeds_here(capsys, repository, "--seeds", "0", *SHORT, "--max-steps", "2")[0] == 0
     assert {path: path.stat().st_mtime_ns for path in work.rglob("*.pt")} == kept
     assert json.loads(file.read_text())["default"]["seeds"] == [0]
+    assert json.loads((file.parent / "result.json.previous").read_text())["default"] == entry  # has seed 1
     status, said = seeds_here(capsys, repository, "--seeds", "0", *SHORT, "--max-steps", "3")
-    assert status == 2 and "results of another flags" in said
+    assert status == 2 and "results of other settings (flags)" in said
     status, _ = seeds_here(capsys, repository, "--seeds", "0", "--variant", "short", *SHORT, "--max-steps", "1")
     assert status == 0 and set(json.loads(file.read_text())) == {"default", "short"}
+
+    # --fresh puts aside what was done
+    status, _ = seeds_here(capsys, repository, "--seeds", "0", "--fresh", *SHORT, "--max-steps", "3")
+    assert status == 0 and json.loads((work / "0" / "training.json").read_text())["made"]["steps"] == 3
+    assert json.loads((work / "0" / "previous" / "training.json").read_text())["made"]["steps"] == 2
+    assert checkpoint.load(find_checkpoint(work / "0" / "previous"))["step"] == 2
+    status, said = seeds_here(capsys, repository, "--seeds", "0", "--fresh", *SHORT, "--max-step", "3")
+    assert status == 2 and checkpoint.load(find_checkpoint(work / "0" / "previous"))["step"] == 3
 
     # nor are those of changed code
     source = repository / "GAN" / "train.py"
     source.write_text(source.read_text().replace("= 0.5  #", "= 0.6  #"))
-    status, said = seeds_here(capsys, repository, "--seeds", "0", *SHORT, "--max-steps", "2")
-    assert status == 2 and "results of another code" in said
+    status, said = seeds_here(capsys, repository, "--seeds", "1", *SHORT, "--max-steps", "2")
+    assert status == 2 and "results of other settings (code)" in said
 
     file.write_text("[")
     status, said = seeds_here(capsys, repository, "--seeds", "0", *SHORT)
@@ -373,14 +382,18 @@ def test_seeds_measured_every_epoch(repository, capsys):
         assert list(point["losses"].values()) == pytest.approx(mean.tolist())
 
     status, said = seeds_here(capsys, repository, "--seeds", "1", *SHORT, "--epochs=2")
-    assert status == 2 and "results of another every" in said
+    assert status == 2 and "results of other settings (every)" in said
+    before = (repository / "misc" / "course.png").stat().st_mtime_ns
     assert run_here(repository / "misc" / "course.py", repository / "GAN", "--out", repository / "x.png")[0] == 0
     assert (repository / "GAN" / "samples" / "course.png").exists() and (repository / "x.png").exists()
+    assert run_here(repository / "misc" / "course.py", repository / "GAN")[0] == 0
+    assert (repository / "misc" / "course.png").stat().st_mtime_ns == before  # it is of several models
 
 
 def test_course_refuses_in_one_line(capsys, repository):
     assert "name one model" in refused(capsys, "course")
     assert "not a model's folder" in refused(capsys, "course", "Nothing")
+    assert "each once" in refused(capsys, "course", "GAN", "GAN")
     assert "has no course of default" in refused(capsys, "course", repository / "GAN")
 
 
@@ -393,7 +406,8 @@ def test_rank_correlation_of_a_loss():
 
 @pytest.mark.parametrize("args", [
     ("--seeds",), ("--seeds", "0", "0"), ("--seeds", "-1"), ("--n", "5"), ("--variant", "../x"), ("--variant", "/x"),
-    ("--every", "1"), ("--every", "1", "--", "--epochs", "x"),
+    ("--every", "1"), ("--every", "1", "--", "--epochs", "x"), ("--every", "3", "--", "--epochs", "2"),
+    ("--", "--image-size", "64"),
     ("--every", "1", "--", "--epochs", "2", "--max_steps", "3"), ("--", "--seed", "7"),
     ("--", "--out_dir=x"), ("--", "--resume"), ("--", "--dataset", "fashion-mnist"),
     ("--", "--lr", "-1")])
@@ -403,6 +417,7 @@ def test_seeds_refuse_in_one_line(repository, args):
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert not (repository / "GAN" / "samples" / "result.json").exists()
     assert not list((repository / "GAN").glob("checkpoints/**/*.pt"))
+    assert not list((repository / "GAN").glob("checkpoints/**/training.json"))  # the right flags are not refused next
 
 
 def test_baselines(tmp_path, monkeypatch):
@@ -459,23 +474,24 @@ def test_tables_of_other_results_are_not_current(tmp_path, capsys):
 
 
 def test_table_of_objectives(monkeypatch):
-    """A model a row: equal time with the rank correlation of D's loss, and which seeds fail without BatchNorm."""
+    """A model a row: equal time with the rank correlation of D's loss; how many seeds fail without BatchNorm."""
     def entry(**scores):
         course = [{"fid": fid, "losses": {"D": -fid, "G": fid}} for fid in (9, 5, 4)]
         runs = [{"steps": 1500, "seconds": 600, "course": course}] * 3
-        return {"metrics": {k: {"mean": sum(v) / 3, "std": 0.5, "seeds": v} for k, v in scores.items()}, "runs": runs}
+        return {"metrics": {k: {"mean": sum(v) / 3, "std": 0.5, "seeds": v} for k, v in scores.items()}, "runs": runs,
+                "command": "python"}
 
     monkeypatch.syspath_prepend(MISC)
     tables = load_file(MISC / "tables.py")
     equal = entry(fid=[3, 4, 5], **{"is": [9.5] * 3}, recall=[0.8] * 3)
-    bare = entry(fid=[900, 12, 13], **{"is": [1.5, 9.1, 9.2]}, recall=[0.0, 0.8, 0.8])
-    rows = [("WGAN", "equal-time", equal), ("GAN", "equal-time", equal), ("GAN", "no-batchnorm", bare),
+    bare = entry(fid=[900, 12, 13], **{"is": [1.49, 9.1, 9.2]}, recall=[0.0, 0.8, 0.8])
+    rows = [("WGAN", "equal-time", equal), ("GAN", "no-batchnorm-he", equal), ("GAN", "equal-time", equal),
             ("GAN", "default", equal), ("LSGAN", "no-batchnorm", bare)]
-    gan, wgan = tables.objective_table(rows).splitlines()[2:]
     same = "| 1,500 | 10 | 4.00 ± 0.50 | 9.50 ± 0.50 | 0.800 ± 0.500 | -1.00, -1.00, -1.00 |"
-    assert gan == f"| [GAN](#gan) {same} 900, 12, 13 | 1.50, 9.10, 9.20 | 1 of 3 |"
-    assert wgan == f"| [WGAN](#wgan) {same}  |  |  |"
-    assert tables.objective_table(rows[:2]).splitlines()[2:] == [f"| [GAN](#gan) {same}", f"| [WGAN](#wgan) {same}"]
+    assert tables.objective_table(rows).splitlines()[2:] == [f"| [GAN](#gan) {same}", f"| [WGAN](#wgan) {same}"]
+    assert tables.bare_table(rows).splitlines()[2:] == [
+        "| [LSGAN](#lsgan) | PyTorch's | 1,500 | 1 of 3 | 900, 12, 13 | 1.49, 9.10, 9.20 | `python` |",
+        "| [GAN](#gan) | He et al.'s | 1,500 | 0 of 3 | 3, 4, 5 | 9.50, 9.50, 9.50 | `python` |"]
 
 
 @pytest.mark.parametrize("script", ["pca", "tsne"])

@@ -1,5 +1,6 @@
 """What a user gives that cannot be used: one clear line, exit status 2, nothing overwritten."""
 
+import math
 import pickle
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +10,18 @@ import torch
 from filelock import FileLock
 from running import ROOT, train, train_here
 
-from common.options import BaseOptions, Count, Decay, InputError, Positive, check, parse, parse_resumed, to_plain
+from common.options import (
+    BaseOptions,
+    Count,
+    Decay,
+    InputError,
+    NonNegative,
+    Positive,
+    check,
+    parse,
+    parse_resumed,
+    to_plain,
+)
 
 GAN = ROOT / "GAN"
 TINY = ("--dataset", "digits", "--batch-size", 16)
@@ -64,6 +76,17 @@ def test_bounds_hold_in_a_subclass_that_overrides_a_default():
     assert parse(Longer, args=[]).epochs == 100
     with pytest.raises(InputError, match="--epochs: must be at least 1"):
         parse(Longer, args=["--epochs", "-1"])
+
+
+@pytest.mark.parametrize(("kind", "inside", "outside", "limit"), [
+    (Positive, 1e-9, 0.0, "above 0"), (NonNegative, 0.0, -1e-9, "at least 0"),
+    (Decay, 0.0, 1.0, "at least 0 and below 1"), (Decay, 0.999, -0.1, "at least 0 and below 1")])
+def test_bounds(kind, inside, outside, limit):
+    bound, = kind.__metadata__
+    bound.check("--x", inside)
+    for value in (outside, math.nan, math.inf):
+        with pytest.raises(InputError, match=f"--x: must be {limit}, not {value}"):
+            bound.check("--x", value)
 
 
 def test_help_shows_every_flag_with_its_comment(capsys):
