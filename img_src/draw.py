@@ -232,8 +232,8 @@ def tint(colour, part):
     return [part * c + 1 - part for c in to_rgb(colour)]
 
 
-def gan(nets, name="Discriminator $D$", said=("logit", r"of $D(\cdot)$"), d_loss=("$D$ ascends", r"$\log D(x) + \log(1 - D(G(z)))$"),
-        g_loss=("$G$ ascends", r"$\log D(G(z))$")):
+def gan(nets, name="Discriminator $D$", said=("logit", r"of $D(\cdot)$"),
+        d_loss=("$D$ ascends", r"$\log D(x) + \log(1 - D(G(z)))$"), g_loss=("$G$ ascends", r"$\log D(G(z))$")):
     """A game of G and D; name, said and the losses are D's name, what it says, and (who does what, formula)."""
     z, x = torch.zeros(1, nets["G"].latent_dim), torch.zeros(1, 1, 32, 32)
     G, D = Net("Generator $G$", nets["G"], z), Net(name, nets["D"], x)
@@ -261,7 +261,8 @@ def wgan(nets):
 
 def wgan_gp(nets):
     return gan(nets, "Critic $D$", SCORE,
-               (r"$D$ ascends, five times, $\hat{x}$ between $x$ and $G(z)$", r"$D(x) - D(G(z)) - \lambda\,(|\nabla D(\hat{x})| - 1)^2$"),
+               (r"$D$ ascends, five times, $\hat{x}$ between $x$ and $G(z)$",
+                r"$D(x) - D(G(z)) - \lambda\,(|\nabla D(\hat{x})| - 1)^2$"),
                ("$G$ ascends", "$D(G(z))$"))
 
 
