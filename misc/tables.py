@@ -283,7 +283,7 @@ def gallery(rows, pictures=True):
         for file in (file for i, place in enumerate(places) for file in shots(place, brief=i > 1)):
             caption = CAPTIONS.get(file.stem) or f"after epoch {int(file.stem[6:])}"
             caption = caption if file.parent == places[0] else f"{file.parent.name}: {caption}"
-            source = picture(file) if len(places) == 1 else picture(file, frames=4, side=400)
+            source = picture(file) if len(places) == 1 else picture(file, frames=3, side=400)
             figures += (f'<figure><img src="{source}" alt="{caption}, {folder.name}"><figcaption>{caption}</figcaption>'
                         "</figure>")
         notes = [f"<p>{html.escape('' if variant == 'default' else variant + ': ')}"
