@@ -52,12 +52,16 @@ class Options:
     fresh: bool = False  # do again what is done, and keep what was there in a subfolder previous of each seed's folder
 
 
+def has_checkpoint(work):
+    return any(work.glob("checkpoints/**/checkpoint.pt"))
+
+
 def train(folder, work, flags):
     """Runs the folder's train.py into `work`, on from its checkpoint where there is one. Returns its run.json.
 
     Ends this process as train.py ended, where that did not train to the end or a signal asked for it."""
     command = [sys.executable, str(folder / "train.py"), "--out-dir", str(work), *flags]
-    if any(work.glob("checkpoints/**/checkpoint.pt")):
+    if has_checkpoint(work):
         command.append("--resume")
     child, received = subprocess.Popen(command, start_new_session=True), []  # so that Ctrl-C reaches it once, from here
 
@@ -73,7 +77,7 @@ def train(folder, work, flags):
         say(f"seeds: stopped at {work}; the same command, without --fresh, goes on from there")
         raise SystemExit(128 + received[0])
     if status:
-        if not any(work.glob("checkpoints/**/checkpoint.pt")):  # flags that it refused bind nobody
+        if not has_checkpoint(work):  # flags that it refused bind nobody
             (work / "training.json").unlink(missing_ok=True)
         raise SystemExit(status)
     run = json.loads(next(work.glob("samples/**/run.json")).read_text())

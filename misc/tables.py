@@ -155,7 +155,7 @@ def objective_table(rows):
         if not entry or "course" not in entry["runs"][0]:
             continue
         first, *_ = entry["runs"][0]["course"][0]["losses"]  # D's
-        cells = [f"[{model}](#{model.lower()})", f"{entry['runs'][0]['steps']:,}", minutes(entry),
+        cells = [title(model, "default"), f"{entry['runs'][0]['steps']:,}", minutes(entry),
                  *(cell(entry, name) for name in ("fid", "is", "recall")),
                  correlations((run["course"] for run in entry["runs"]), first)]
         lines.append(f"| {' | '.join(cells)} |")
@@ -170,7 +170,7 @@ def bare_table(rows):
         for model in OBJECTIVES:
             if entry := entries.get((model, variant)):
                 fid, scores = (entry["metrics"][name]["seeds"] for name in ("fid", "is"))
-                cells = [f"[{model}](#{model.lower()})", init, f"{entry['runs'][0]['steps']:,}",
+                cells = [title(model, "default"), init, f"{entry['runs'][0]['steps']:,}",
                          f"{sum(value < FAILED for value in scores)} of {len(scores)}",
                          ", ".join(f"{value:.0f}" for value in fid), ", ".join(f"{value:.2f}" for value in scores),
                          f"`{entry['command']}`"]
