@@ -1,6 +1,7 @@
 """Data parallel training, one process a device, as torchrun starts them. With one process all this does nothing."""
 
 import atexit
+import importlib
 import os
 
 import torch
@@ -19,6 +20,9 @@ def start(device):
             if int(os.environ.get("LOCAL_WORLD_SIZE", 1)) > torch.cuda.device_count():
                 raise InputError(f"--device: more ranks than the {torch.cuda.device_count()} GPUs here")
             torch.cuda.set_device(device)
+        # Imported once the group is there, say by an optimizer, its functions would hold it as a default argument,
+        # and stop() would leave its threads behind; one that frees a tensor while Python ends aborts the process.
+        importlib.import_module("torch.distributed.nn")
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         atexit.register(stop)
     return device
@@ -89,6 +93,6 @@ def any_rank(flag):
 
 
 def stop():
-    """Leaves the process group."""
+    """Leaves the process group and ends its threads."""
     if dist.is_initialized():
         dist.destroy_process_group()

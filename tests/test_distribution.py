@@ -10,7 +10,7 @@ from running import ROOT, TRAINABLE
 
 # One update of a GAN in float64; each rank takes its half of x and z. Rank 0 (or the only process) saves the weights.
 UPDATE = """
-import sys, torch
+import glob, sys, torch
 sys.path.insert(0, {root!r})
 from common import distribution
 from common.blocks import Down, Up
@@ -35,6 +35,7 @@ for t in range(3):
 if distribution.rank() == 0:
     torch.save([p.detach() for net in (G, D) for p in net.parameters()], {out!r})
 distribution.stop()
+assert not [name for name in glob.glob("/proc/self/task/*/comm") if "gloo" in open(name).read()], "stop left threads"
 """
 
 
