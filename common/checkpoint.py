@@ -1,5 +1,6 @@
 """Checkpoints, format 1: one file of tensors and plain data. It never names code, and loading it never runs any."""
 
+import inspect
 import os
 import random
 import re
@@ -20,10 +21,13 @@ KEYS = {"format": int, "model": str, "step": int, "networks": dict, "fields": di
 
 
 def save(path, state):
-    """Writes `state` (see KEYS) to `path`, whole or not at all."""
+    """Writes `state` (see KEYS) to `path`, whole or not at all. OSError where that fails, as of a full disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary, open(temporary, "wb") as file:
-        torch.save({"format": FORMAT, **state}, file)
+        try:
+            torch.save({"format": FORMAT, **state}, file)
+        except RuntimeError as error:  # which hides the file system's
+            raise error.__context__ if isinstance(error.__context__, OSError) else error from None
         file.flush()
         os.fsync(file.fileno())  # the name must not point to a file whose contents are not there yet
 
@@ -78,9 +82,9 @@ def load(path, model=None, ranks=None):
 
 def _are_curves(curves):
     """{name of a file: [(epoch, {label: number}), ...], ...}"""
-    return all(re.fullmatch(r"[\w-]+", str(name)) and isinstance(points, list) and points and all(
+    return all(re.fullmatch(r"[^./\\\0][^/\\\0]*", str(name)) and isinstance(points, list) and points and all(
         isinstance(point, tuple) and len(point) == 2 and isinstance(point[0], int) and isinstance(point[1], dict)
-        and point[1].keys() == points[0][1].keys() and all(isinstance(value, float) for value in point[1].values())
+        and all(isinstance(value, float) for value in point[1].values())
         for point in points) for name, points in curves.items())
 
 
@@ -112,15 +116,16 @@ def set_random_state(state, device):
         torch.cuda.set_rng_state(state["cuda"], device)
 
 
-def _state_keys(optimizer):
-    """What an optimizer keeps of a parameter, seen on one of its own kind after a step."""
+def _fresh_state(optimizer, p):
+    """What an optimizer keeps of a parameter like p, {name: value}, seen on one of its own kind after a step."""
+    known = inspect.signature(type(optimizer)).parameters
     settings = {k: float(v) if isinstance(v, torch.Tensor) else v for k, v in optimizer.defaults.items()
-                if k not in ("fused", "capturable", "foreach")}
-    p = torch.zeros(1, requires_grad=True)
-    p.grad = torch.zeros(1)
-    other = type(optimizer)([p], **settings)
+                if k in known and k not in ("fused", "capturable", "foreach")}
+    twin = torch.zeros(p.shape, requires_grad=True)
+    twin.grad = torch.zeros(p.shape)
+    other = type(optimizer)([twin], **settings)
     other.step()
-    return other.state[p].keys()
+    return other.state[twin]
 
 
 def load_optimizer(optimizer, saved):
@@ -134,14 +139,15 @@ def load_optimizer(optimizer, saved):
     for group, theirs in zip(optimizer.param_groups, saved["param_groups"], strict=True):
         if group.keys() != theirs.keys() or any(type(group[k]) is not type(theirs[k]) for k in group.keys() - own[0]):
             raise ValueError("an optimizer of another kind")
-    if any(state.keys() != _state_keys(optimizer) for state in saved["state"].values()):
-        raise ValueError("an optimizer of another kind")
     optimizer.load_state_dict(saved)
     for group, settings in zip(optimizer.param_groups, own, strict=True):
         group.update(settings)
     for p, state in optimizer.state.items():
+        fresh = _fresh_state(optimizer, p)
+        if state.keys() != fresh.keys():
+            raise ValueError("an optimizer of another kind")
         for name, value in state.items():
-            if isinstance(value, torch.Tensor) and value.shape != (() if name == "step" else p.shape):
+            if isinstance(value, torch.Tensor) and value.shape != torch.as_tensor(fresh[name]).shape:
                 raise ValueError(f"{name} has shape {tuple(value.shape)}, its parameter {tuple(p.shape)}")
             if isinstance(value, torch.Tensor) and value.shape == p.shape and value.stride() != p.stride():
                 state[name] = torch.empty_like(p).copy_(value)  # see descend: fused steps go by memory order

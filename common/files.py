@@ -7,7 +7,6 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from common import distribution
 from common.options import InputError
 
 
@@ -30,10 +29,12 @@ def lock(folder, flag):
     another run has it: the two would write over each other's files."""
     held = FileLock(folder / ".lock")
     try:
-        if distribution.rank() == 0:
+        if os.environ.get("RANK", "0") == "0":  # the ranks may not have met yet
             held.acquire(timeout=0)
     except Timeout:
         raise InputError(f"{flag}: another run is writing to {folder.parent}") from None
+    except OSError as error:
+        raise InputError(f"{flag}: cannot write to {folder} ({error.strerror})") from None
     return held
 
 

@@ -61,7 +61,12 @@ def figure(width=6.4, height=4.0):
 
 
 def save_figure(path, fig):
-    """Writes a matplotlib figure as PNG."""
+    """Writes a matplotlib figure as PNG. A $ in a text, say in the name of a class, is a $ and begins no formula."""
+    from matplotlib.text import Text
+
+    for text in fig.findobj(Text):
+        if "$" in text.get_text() and not text.get_text().startswith("$\\mathdefault"):  # those are numbers of an axis
+            text.set_parse_math(False)
     with replacing(path) as file:
         fig.savefig(file, dpi=100, metadata={"Software": None})
 
@@ -91,7 +96,7 @@ def save_losses(path, names, steps, title):
         mean = np.convolve(values, np.ones(window) / window, "valid")
         ax.plot(np.arange(window, len(values) + 1), mean, color=f"C{i}", label=name)
     low, high = np.percentile(steps, [0, 99.5])  # a few early peaks must not flatten the rest
-    ax.set_ylim(min(0, low), high * 1.05 + 1e-9)
+    ax.set_ylim(min(0, low), high + 0.05 * abs(high) + 1e-9)
     ax.set(xlabel="update", ylabel="loss" + (f" (mean of {window} updates)" if window > 1 else ""), title=title)
     ax.legend()
     save_figure(path, fig)
@@ -100,8 +105,9 @@ def save_losses(path, names, steps, title):
 def save_curve(path, name, points, title):
     """Draws values measured at epochs' ends. points: [(epoch, {label: value}), ...]."""
     fig, ax = figure()
-    for label in points[0][1]:
-        ax.plot([epoch for epoch, _ in points], [values[label] for _, values in points], marker=".", label=label)
+    for label in dict.fromkeys(label for _, values in points for label in values):
+        known = [(epoch, values[label]) for epoch, values in points if label in values]
+        ax.plot(*zip(*known, strict=True), marker=".", label=label)
     ax.set(xlabel="epoch", ylabel=name, title=title)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend()

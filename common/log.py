@@ -166,7 +166,7 @@ def device_name(device):
     if device == "cuda":
         return torch.cuda.get_device_name()
     try:
-        with open("/proc/cpuinfo") as file:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
             return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
@@ -175,7 +175,7 @@ def device_name(device):
 def write_json(path, content):
     """Writes plain data as JSON, whole or not at all."""
     with replacing(path) as file:
-        file.write_text(json.dumps(content, indent=1) + "\n")
+        file.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
 
 
 def environment(device="cpu"):
@@ -206,4 +206,4 @@ def write_record(path, model, options, steps, of, seconds, losses, curves, notic
 
 def add_results(path, results):
     """Adds {name: number} to the run.json at `path`, as its `results`."""
-    write_json(path, {**json.loads(path.read_text()), "results": results})
+    write_json(path, {**json.loads(path.read_text("utf-8")), "results": results})

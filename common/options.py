@@ -23,10 +23,13 @@ class InputError(Exception):
 
 @contextlib.contextmanager
 def refusing(program, kind=InputError):
-    """Turns an error of that kind inside the block into one line on stderr and exit status 2."""
+    """Turns an error of that kind, or of the file system, inside the block into one line on stderr and exit status 2;
+    Ctrl-C into status 130."""
     try:
         yield
-    except kind as error:
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except (kind, OSError) as error:
         if os.environ.get("RANK", "0") == "0":
             print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -114,9 +117,12 @@ def _absolute(name, path):
 
 
 def _first_message(boxed):
-    """What tyro says inside its box, above the first rule: the rest is help."""
+    """What tyro says inside its box, above the first rule: the rest is help. Where the output cannot show a box, the
+    box's title stands above a rule of its own."""
     lines = [line.strip("│| ") for line in boxed.splitlines() if not line.startswith(("╭", "╰", "+-"))]
-    message, *_ = re.split("[─-]{5,}", " ".join(lines))  # a rule, in Unicode or in ASCII
+    message, *rest = re.split("[─-]{5,}", " ".join(lines))  # a rule, in Unicode or in ASCII
+    if rest and not boxed.startswith(("╭", "+-")):
+        message = rest[0]
     return " ".join(message.split()) or "the command line cannot be read"
 
 
@@ -157,7 +163,7 @@ def parse_resumed(cls, saved, args=None):
     if set(saved) != known:
         odd = ", ".join(sorted(flag_of(str(name)) for name in set(saved) ^ known))
         raise InputError(f"--resume: the checkpoint was written with other options ({odd})")
-    kept = {name: value for name, value in saved.items() if name not in ("max_steps", "out_dir", "resume")}
+    kept = {name: value for name, value in saved.items() if name not in ("eager", "max_steps", "out_dir", "resume")}
     try:
         for name, hint in typing.get_type_hints(cls, include_extras=True).items():
             if name in kept and name != "data_dir":

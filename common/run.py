@@ -38,7 +38,8 @@ class Run:
             self._read_options(Options)
             self._read_data()
             self._samples = writable_folder(self._out / "samples" / self._variant, "--out-dir")
-            self._lock = lock(writable_folder(self._checkpoint.parent, "--out-dir"), "--out-dir")
+            if not self.options.resume:
+                self._lock = lock(writable_folder(self._checkpoint.parent, "--out-dir"), "--out-dir")
         self._networks, self._fields, self._optimizers, self._tensors, self._draw = {}, {}, [], {}, None
         self._step, self._losses, self._curves, self._frames, self._seconds = 0, Losses(), {}, [], 0.0
         self._restore(self._continue)
@@ -48,6 +49,8 @@ class Run:
         opt, ranks = parse(Options), int(os.environ.get("WORLD_SIZE", 1))
         self._out, self._variant = opt.out_dir or self.folder, getattr(opt, "variant", "")
         self._checkpoint = self._out / "checkpoints" / self._variant / "checkpoint.pt"
+        if opt.resume and self._checkpoint.exists():  # before it is read: another run may be about to replace it
+            self._lock = lock(self._checkpoint.parent, "--out-dir")
         self._saved = checkpoint.load(self._checkpoint, self.folder.name, ranks) if opt.resume else None
         if self._saved:
             opt = parse_resumed(Options, self._saved["options"])
@@ -125,11 +128,9 @@ class Run:
         """Decorator of an update: its tensors in, a dict of losses out, run in the fastest form that the device has.
 
         It has fixed shapes, no Python branch on a tensor's value, and its state in networks, optimizers, `tensor`s."""
-        def state():
-            return self._networks.values(), self._optimizers, self._tensors.values()
-
         graph = not self.options.eager and distribution.ranks() == 1
-        return acceleration.accelerate(update, self._device, self.options.precision, state if graph else None)
+        return acceleration.accelerate(update, self._device, self.options.precision, (
+            lambda: (self._networks.values(), self._optimizers, self._tensors.values())) if graph else None)
 
     def batches(self, n=None):
         """Yields (x, label), epoch after epoch: x float32 (batch, C, H, W) in [0, 1], label int64 (batch,); with n the
@@ -138,7 +139,7 @@ class Run:
         Between two updates it reads losses and saves checkpoints, after the last it writes curves, GIF, run.json."""
         with self._refusing():
             self._begin(n)
-        with Signals() as stop:
+        with self._refusing(), Signals() as stop:
             while self._step < self._last and not stop:
                 batch = self._batches[self._step]
                 self._step += 1
@@ -245,5 +246,4 @@ class Run:
             write_record(self._samples / "run.json", self.folder.name, self.options, self._step, self._last,
                          time.monotonic() - self._began, self._losses, self._curves, self._notice)
         self._progress.close()
-        self._lock.release()
         say(f"{self._step:,} of {max(self._step, self._last):,} updates are done, see {self._samples}")

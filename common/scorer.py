@@ -52,7 +52,7 @@ def load(path=WEIGHTS, record=RECORD):
 
     Raises InputError where the weights are missing or are not the ones that the record beside them names."""
     try:
-        expected = json.loads(record.read_text())["sha256"]
+        expected = json.loads(record.read_text("utf-8"))["sha256"]
         found = sha256(path)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"the scoring classifier cannot be read ({error}); git checkout common restores it") from None

@@ -52,9 +52,10 @@ def moving_average(average, network, decay):
 
     Args:
         decay: number or 0-d tensor in [0, 1); 0 copies."""
+    weight = 1 - decay
     for a, b in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
         if a.is_floating_point():
-            a.lerp_(b, 1 - decay)
+            a.lerp_(b, weight)
         else:  # BatchNorm's counter of batches
             a.copy_(b)
 

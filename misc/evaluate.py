@@ -109,7 +109,6 @@ def draw(folder, name, images, scores, real_scores, train):
     """Draws what the numbers stand for: classes, confidence, embedding, nearest training images. Scores are what
     scorer.score makes of the images and of the real ones they are held against."""
     (features, logits), (real_features, real_logits) = scores, real_scores
-    name = name if name != REAL else "generated"
     series = {REAL: real_logits, name: logits}
 
     fig, ax = figure()
@@ -164,6 +163,7 @@ def main():
         options, name = state["options"], folder.name
         inside = (folder / "checkpoints") in path.parents  # then its folder is named like the variant
         out = folder / "samples" / (path.parent.relative_to(folder / "checkpoints") if inside else "") / "evaluation"
+    name = "generated" if name == REAL else name
     train, test = references(options, data.data_dir(opt.data_dir))
     out = writable_folder(opt.out_dir or out, "--out-dir")
     columns = {name: metrics.measure(images, test, train, labels), REAL: floor(train, test, len(images))}

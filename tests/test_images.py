@@ -36,6 +36,16 @@ def test_a_gif_holds_its_frames_and_leaves_out_what_is_gone(tmp_path):
     assert not (tmp_path / "c.gif").exists()
 
 
+def test_names_with_a_dollar_are_drawn_as_they_are(tmp_path):
+    name = "a $^{$ b"
+    labels = torch.tensor([0, 1, 1])
+    images.save(tmp_path / "1.png", images.confusion_matrix(labels, labels, [name, "b"]))
+    images.save(tmp_path / "2.png", images.captioned(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), [name] * 3, name))
+    images.save(tmp_path / "3.png", images.scatter(torch.rand(3, 2), labels, [name, "b"], name))
+    images.save_losses(tmp_path / "4.png", ["D"], np.ones((5, 1)), name)
+    assert len(list(tmp_path.glob("*.png"))) == 4
+
+
 @pytest.mark.parametrize("prior", [None, torch.randn(50, 2)])
 def test_scatter_shows_every_code_and_names_the_classes(prior):
     codes, labels = torch.randn(30, 2), torch.arange(30) % 3

@@ -1,7 +1,10 @@
 """What a user gives that cannot be used: one clear line, exit status 2, nothing overwritten."""
 
 import math
+import os
 import pickle
+import subprocess
+import sys
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +23,7 @@ from common.options import (
     check,
     parse,
     parse_resumed,
+    refusing,
     to_plain,
 )
 
@@ -99,11 +103,22 @@ def test_help_shows_every_flag_with_its_comment(capsys):
         assert word in text
 
 
+@pytest.mark.parametrize(("error", "status", "said"), [
+    (InputError("--lr:\nwrong"), 2, "x.py: error: --lr: wrong\n"),
+    (OSError(28, "No space left on device", "a.npz"), 2, "x.py: error: [Errno 28] No space left on device: 'a.npz'\n"),
+    (KeyboardInterrupt(), 130, "")])
+def test_what_a_user_meets_is_no_traceback(capsys, error, status, said):
+    with pytest.raises(SystemExit) as stop, refusing("x.py"):
+        raise error
+    assert stop.value.code == status and capsys.readouterr().err == said
+
+
 def test_resumed_options_come_from_the_checkpoint_and_changes_are_named():
     saved = to_plain(Options(lr=0.3, epochs=7, dataset="mnist", device="cpu", precision="fp32", max_steps=3))
     options = parse_resumed(Options, saved, ["--resume", "--max-steps", "9", "--out-dir", "/tmp/x"])
     assert (options.lr, options.epochs, options.max_steps, options.dataset) == (0.3, 7, 9, "mnist")
     assert parse_resumed(Options, saved, ["--resume"]).max_steps is None
+    assert not parse_resumed(Options, {**saved, "eager": True}, ["--resume"]).eager  # nothing says it but the flag
     assert parse_resumed(Options, saved, ["--resume", "--device", "auto", "--epochs", "9"]).epochs == 9
     with pytest.raises(InputError, match=r"--lr was 0.3, not 0.1; --loss was bce, not mse"):
         parse_resumed(Options, saved, ["--resume", "--lr", "0.1", "--loss", "mse"])
@@ -141,6 +156,14 @@ def test_bad_input_ends_a_process_with_status_2():
     done = train(GAN, "--epochs", -3)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.strip() == "GAN/train.py: error: --epochs: must be at least 1, not -3"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_complaint_names_the_flag_whatever_the_terminal_shows(encoding):
+    done = subprocess.run([sys.executable, ROOT / "misc" / "tables.py", "--chek"], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONIOENCODING": encoding})
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.strip() == "misc/tables.py: error: Unrecognized options: --chek"
 
 
 def test_resume_without_a_checkpoint_is_refused(capsys, tmp_path):

@@ -1,5 +1,6 @@
 """Interrupted and resumed equals uninterrupted, however it was interrupted."""
 
+import copy
 import json
 import os
 import random
@@ -12,7 +13,8 @@ import pytest
 import torch
 from running import ROOT, command, train_here
 
-from common import checkpoint, log
+from common import Run, checkpoint, log
+from common.files import lock
 from common.options import InputError
 
 GAN, CLASSIFICATION = ROOT / "GAN", ROOT / "Classification"
@@ -127,6 +129,75 @@ def test_a_loaded_optimizer_has_its_parameters_strides():
     assert torch.equal(other.state[weight]["exp_avg"], expected)
 
 
+@pytest.mark.parametrize("kind", ["SGD", "Adam", "AdamW", "NAdam", "RAdam", "Adamax", "RMSprop", "Adagrad", "Adadelta",
+                                  "ASGD", "Rprop", "Adafactor"])
+def test_every_optimizer_is_restored(kind):
+    """A template may take any: the restored one makes the same step as the one that was saved."""
+    torch.manual_seed(0)
+    weights = [torch.nn.Parameter(torch.randn(4, 3, 2, 2)), torch.nn.Parameter(torch.randn(5))]
+    optimizer = getattr(torch.optim, kind)(weights)
+
+    def step(optimizer, parameters):
+        for p in parameters:
+            p.grad = torch.full_like(p, 0.1)
+        optimizer.step()
+
+    step(optimizer, weights)
+    copies = [torch.nn.Parameter(p.detach().clone()) for p in weights]
+    other = getattr(torch.optim, kind)(copies)
+    checkpoint.load_optimizer(other, copy.deepcopy(optimizer.state_dict()))
+    step(optimizer, weights)
+    step(other, copies)
+    assert all(torch.equal(a, b) for a, b in zip(weights, copies, strict=True))
+    saved = optimizer.state_dict()
+    if saved["state"]:  # plain SGD has none
+        saved["state"][0] = {name: torch.zeros(7) for name in saved["state"][0]}
+        with pytest.raises(ValueError, match="has shape"):
+            checkpoint.load_optimizer(other, saved)
+
+
+def test_no_other_run_writes_while_one_reads_its_checkpoint_or_records(tmp_path, monkeypatch):
+    load, refused = checkpoint.load, []
+
+    def locked(folder):
+        with pytest.raises(InputError, match="another run is writing"):
+            lock(folder, "--out-dir")
+        refused.append(folder)
+
+    monkeypatch.setattr(Run, "record", lambda run, measured: locked(run._checkpoint.parent))
+    monkeypatch.setattr(checkpoint, "load", lambda path, *args: locked(path.parent) or load(path, *args))
+    args = (*DIGITS, "--out-dir", tmp_path)
+    assert train_here(CLASSIFICATION, *args, "--max-steps", 1)[0] == 0 and len(refused) == 1
+    assert train_here(CLASSIFICATION, *args, "--max-steps", 2, "--resume")[0] == 0 and len(refused) == 3
+    lock(tmp_path / "checkpoints", "--out-dir").release()  # when a run is gone its folder is free
+
+
+def test_a_full_disk_is_one_line_and_costs_nothing(tmp_path, monkeypatch, capsys):
+    args = (*DIGITS, "--epochs", 2, "--out-dir", tmp_path)
+    assert train_here(CLASSIFICATION, *args, "--max-steps", 1)[0] == 0
+    before = (tmp_path / "checkpoints" / "checkpoint.pt").read_bytes()
+    capsys.readouterr()
+
+    class Full:
+        def write(self, data):
+            raise OSError(28, "No space left on device")
+
+    write = torch.save
+    monkeypatch.setattr(torch, "save", lambda state, file: write(state, Full()))
+    assert train_here(CLASSIFICATION, *args, "--resume", "--max-steps", 2)[0] == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said == "Classification/train.py: error: [Errno 28] No space left on device"
+    assert (tmp_path / "checkpoints" / "checkpoint.pt").read_bytes() == before
+
+
+def test_curves_of_a_checkpoint():
+    """They may have any name that a file can have; a path, or what is no number, does not get in."""
+    assert checkpoint._are_curves({"log likelihood": [(1, {"train": 1.0}), (2, {"train": 1.0, "test": 2.0})]})
+    for name in ("../x", "a/b", ".hidden", ""):
+        assert not checkpoint._are_curves({name: [(1, {"train": 1.0})]})
+    assert not checkpoint._are_curves({"x": [(1, {"train": "1"})]})
+
+
 def test_random_states_come_back():
     device = torch.device("cpu")
     state = checkpoint.random_state(device)
@@ -181,9 +252,10 @@ def small_gan(tmp_path):
     for name in ("model.py", "train.py"):
         text = (GAN / name).read_text()
         text = text.replace("parents[1]", "parents[0]").replace("Path(__file__)", f"Path({str(ROOT)!r}, 'x')")
-        text = text.replace("Up(latent_dim, channels, image_size)", "Up(latent_dim, widths=(16, 8, 8, 8))")
+        text = text.replace("Up(latent_dim, channels, image_size, norm=norm)", "Up(latent_dim, widths=(16, 8, 8, 8))")
         text = text.replace("Down(channels, 1, image_size)", "Down(widths=(8, 8, 8, 16))")
         (folder / name).write_text(text)
+    assert "widths=(16, 8" in (folder / "model.py").read_text()
     return folder
 
 
