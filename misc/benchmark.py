@@ -6,7 +6,6 @@ and `.item()` every update. Both run in this one process, in turns; the ratio of
 because other load on the machine then meets both. Writes a table, misc/benchmark_<device>.json and a plot, and ends
 with one line `ratio: X.XX`, the median over the pairs."""
 
-import argparse
 import contextlib
 import datetime
 import io
@@ -19,7 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -27,10 +28,23 @@ from torch import nn
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from common import data, layers  # noqa: E402
-from common.files import replacing  # noqa: E402
-from common.log import device_name  # noqa: E402
+from common import Count, data, layers  # noqa: E402
+from common.files import writable_folder  # noqa: E402
+from common.log import device_name, write_json  # noqa: E402
+from common.options import Between, parse, refusing  # noqa: E402
 from common.run import Run  # noqa: E402
+
+
+@dataclass
+class Options:
+    """How fast GAN/train.py trains, against a GAN written the usual way."""
+
+    quick: bool = False  # under a minute: short turns, no ablation
+    dataset: Literal["auto", "mnist", "digits"] = "auto"  # auto: mnist where it can be had
+    pairs: Annotated[int, Between(5)] = 5  # pairs of turns
+    updates: Count | None = None  # of ours in a turn; default: 30, with --quick 6; on a GPU two epochs and one
+    out_dir: Path = ROOT / "misc"  # where JSON and plot go
+
 
 ABLATION = {  # what is switched off -> the flags or the switch
     "bf16 (all in float32)": ["--precision", "fp32"],
@@ -45,6 +59,12 @@ ABLATION = {  # what is switched off -> the flags or the switch
 def synchronize():
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+
+
+def warmup():
+    """Updates before the clock runs: on a GPU, where the grids within the first epoch would take longer than a turn,
+    after these."""
+    return 210 if torch.cuda.is_available() else 3
 
 
 class Ours:
@@ -141,7 +161,8 @@ class Usual:
         return d_loss.item(), g_loss.item()
 
     def turn(self, updates):
-        """The seconds that so many updates take."""
+        """The seconds that so many updates take, with PyTorch's own setting of TF32, which Run changes."""
+        before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, True
         synchronize()
         began = time.perf_counter()
         for _ in range(updates):
@@ -151,7 +172,9 @@ class Usual:
                 batch = next(self.batches)
             self.update(batch[0].to(self.device))
         synchronize()
-        return time.perf_counter() - began
+        seconds = time.perf_counter() - began
+        torch.backends.cudnn.allow_tf32 = before
+        return seconds
 
 
 def gflop_per_image():
@@ -190,7 +213,8 @@ def compare(batch_size, updates, pairs, dataset, flags=()):
     usual, theirs = Usual(batch_size, dataset), []
     n = max(1, updates // 3)
     usual.turn(1)
-    ours = Ours(batch_size, *flags, dataset=dataset).turns(lambda: theirs.append(usual.turn(n)), updates, 3, pairs)
+    ours = Ours(batch_size, *flags, dataset=dataset)
+    ours = ours.turns(lambda: theirs.append(usual.turn(n)), updates, warmup(), pairs)
     return [batch_size * updates / s for s in ours], [batch_size * n / s for s in theirs]
 
 
@@ -199,7 +223,7 @@ def peak_memory():
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
     try:  # getrusage would count what the parent process had
-        status = Path("/proc/self/status").read_text()
+        status = Path("/proc/self/status").read_text("utf-8")
         return int(status.split("VmHWM:")[1].split()[0]) / 1000
     except (OSError, IndexError):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
@@ -215,11 +239,11 @@ def child(which, began, dataset):
         for _ in range(2):
             usual.turn(1)
             ended.append(time.time())
-    print(json.dumps({"first_update_s": ended[0] - began, "peak_memory_mb": peak_memory()}))
+    print(json.dumps({"first_update_s": ended[0] - float(began), "peak_memory_mb": peak_memory()}))
 
 
 def in_child(which, dataset):
-    command = [sys.executable, __file__, "--child", which, "--began", str(time.time()), "--dataset", dataset]
+    command = [sys.executable, __file__, "child", which, str(time.time()), dataset]
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
 
 
@@ -234,14 +258,15 @@ def two_ranks(dataset):
                 flags = ["--dataset", dataset, "--device", "cpu", "--max-steps", str(steps), "--out-dir", out]
                 subprocess.run([sys.executable, *(launch if ranks > 1 else []), str(ROOT / "GAN" / "train.py"), *flags],
                                capture_output=True, check=True)
-                seconds.append(json.loads((Path(out) / "samples" / "run.json").read_text())["seconds"])
+                seconds.append(json.loads((Path(out) / "samples" / "run.json").read_text("utf-8"))["seconds"])
         rates[ranks] = 30 * 128 / max(1e-9, seconds[1] - seconds[0])
     return rates
 
 
 def ablation(updates, dataset, device):
     """Images/s with each optimisation switched off, in rounds with all switched on: {name: [images/s, ...]}."""
-    names = {name: off for name, off in ABLATION.items() if (name == "CUDA graph") <= (device.type == "cuda")}
+    other = ("convolutions as matrix products", "BatchNorm on rows") if device.type == "cuda" else ("CUDA graph",)
+    names = {name: off for name, off in ABLATION.items() if name not in other}  # the others never run on this device
     rates = {"all on": [], **{name: [] for name in names}}
     for _ in range(3):
         for name in rates:
@@ -249,7 +274,7 @@ def ablation(updates, dataset, device):
             if isinstance(off, str):
                 layers.SWITCHES[off] = False
             ours = Ours(128, *(off if isinstance(off, list) else []), dataset=dataset)
-            seconds = ours.turns(lambda: None, updates, 3, 1)
+            seconds = ours.turns(lambda: None, updates, warmup(), 1)
             rates[name].append(128 * updates / seconds[0])
             layers.SWITCHES.update(dict.fromkeys(layers.SWITCHES, True))
     return rates
@@ -279,33 +304,26 @@ def plot(path, sizes, title):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="under a minute: short turns, no ablation")
-    parser.add_argument("--dataset", default="auto", help="auto, mnist or digits")
-    parser.add_argument("--pairs", type=int, default=5, help="pairs of turns, at least 5")
-    parser.add_argument("--updates", type=int, help="updates of ours in a turn")
-    parser.add_argument("--out-dir", type=Path, default=ROOT / "misc", help="where JSON and plot go")
-    parser.add_argument("--child", choices=["ours", "usual"], help=argparse.SUPPRESS)
-    parser.add_argument("--began", type=float, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.child:
-        return child(args.child, args.began, args.dataset)
-    if args.pairs < 5:
-        parser.error("--pairs: at least 5")
-    args.dataset, notice = data.resolve(args.dataset, data.data_dir())
+    if sys.argv[1:2] == ["child"]:
+        return child(*sys.argv[2:])
+    opt = parse(Options)
+    writable_folder(opt.out_dir, "--out-dir")
+    opt.dataset, notice = data.resolve(opt.dataset, data.data_dir())
     if notice:
         print(notice)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    updates = args.updates or (6 if args.quick else 30) * (20 if device.type == "cuda" else 1)
+    gpu = device.type == "cuda"
+    epoch = 60_000 // 128  # on a GPU a turn is whole epochs, so that each has its share of pictures and checkpoints
+    updates = opt.updates or (epoch * (1 if opt.quick else 2) if gpu else 6 if opt.quick else 30)
 
-    ours, usual = compare(128, updates, args.pairs, args.dataset)
+    ours, usual = compare(128, updates, opt.pairs, opt.dataset)
     ratios = [a / b for a, b in zip(ours, usual, strict=True)]
     work = gflop_per_image()
     products = {"bf16": product_rate(device, torch.bfloat16), "fp32": product_rate(device, torch.float32)}
-    starts = {which: in_child(which, args.dataset) for which in ("ours", "usual")}
+    starts = {which: in_child(which, opt.dataset) for which in ("ours", "usual")}
     best = max(products.values())
     print(f"{device_name(device.type)}, {torch.get_num_threads()} threads, torch {torch.__version__}, batch 128; "
-          f"{args.pairs} pairs of turns\n"
+          f"{opt.pairs} pairs of turns\n"
           f"matrix products: bf16 {products['bf16']:,.0f} GFLOP/s, float32 {products['fp32']:,.0f} GFLOP/s; "
           f"work of an update: {work:.2f} GFLOP an image\n")
     print(f"{'':14}{'images/s (median, range)':>32}{'GFLOP/s':>10}{'share of products':>19}{'first update':>14}"
@@ -318,35 +336,35 @@ def main():
         "date": datetime.date.today().isoformat(), "device": device_name(device.type), "cores": torch.get_num_threads(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "command": "python " + " ".join(sys.argv),
-        "quick": args.quick, "dataset": args.dataset, "batch": 128,
+        "quick": opt.quick, "dataset": opt.dataset, "batch": 128,
         "images_per_second": {"ours": spread(ours), "usual": spread(usual)},
         "ratio": {**spread(ratios), "pairs": ratios}, "gflop_per_image": work, "product_gflops": products,
         "start": starts, "gflops": {"ours": statistics.median(ours) * work, "usual": statistics.median(usual) * work}}
 
     result["batch_sizes"] = []
-    for batch in (32, 128, 512) if args.quick else (32, 64, 128, 256, 512):
-        a, b = compare(batch, 3 if args.quick else max(6, 1536 // batch), 1 if args.quick else 3, args.dataset)
+    for batch in (32, 128, 512) if opt.quick else (32, 64, 128, 256, 512):
+        turn = 60_000 // batch if gpu else 3 if opt.quick else max(6, 1536 // batch)
+        a, b = compare(batch, turn, 1 if opt.quick else 3, opt.dataset)
         result["batch_sizes"].append({"batch": batch, "ours": statistics.median(a), "usual": statistics.median(b)})
     print("\nbatch size    ours images/s    the usual way")
     for row in result["batch_sizes"]:
         print(f"{row['batch']:>10}{row['ours']:>17,.0f}{row['usual']:>17,.0f}")
-    if not args.quick:
-        rates = ablation(updates // 2, args.dataset, device)
+    if not opt.quick:
+        rates = ablation(epoch if gpu else updates // 2, opt.dataset, device)
         print("\nswitched off                          images/s (median, range)    of all on")
         for name, values in rates.items():
             share = [value / on for value, on in zip(values, rates["all on"], strict=True)]
             print(f"{name:34}{text(values):>28}{statistics.median(share):>12.0%}")
         result["ablation"] = {name: spread(values) for name, values in rates.items()}
-        result["ranks"] = two_ranks(args.dataset)
+        result["ranks"] = two_ranks(opt.dataset)
         print("\non the CPU: " + ", ".join(f"{ranks} process{'es' * (ranks > 1)} {rate:,.0f} images/s"
                                            for ranks, rate in result["ranks"].items()))
-    args.out_dir.mkdir(parents=True, exist_ok=True)
-    name = "benchmark_" + ("gpu" if device.type == "cuda" else "cpu") + ("_quick" if args.quick else "")
-    plot(args.out_dir / f"{name}.png", result["batch_sizes"], f"One update of a GAN, {device_name(device.type)}")
-    with replacing(args.out_dir / f"{name}.json") as file:
-        file.write_text(json.dumps(result, indent=2) + "\n")
+    name = "benchmark_" + ("gpu" if gpu else "cpu") + ("_quick" if opt.quick else "")
+    plot(opt.out_dir / f"{name}.png", result["batch_sizes"], f"One update of a GAN, {device_name(device.type)}")
+    write_json(opt.out_dir / f"{name}.json", result)
     print(f"\nratio: {result['ratio']['median']:.2f}")
 
 
 if __name__ == "__main__":
-    main()
+    with refusing("misc/benchmark.py"):
+        main()

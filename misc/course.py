@@ -36,7 +36,7 @@ def courses(folder, variant):
     """{seed: [point, ...]} of a model, see misc/seeds.py. Raises InputError where nothing was measured."""
     file = folder / "samples" / "result.json"
     try:
-        entry = json.loads(file.read_text())[variant]
+        entry = json.loads(file.read_text("utf-8"))[variant]
         return {seed: run["course"] for seed, run in zip(entry["seeds"], entry["runs"], strict=True)}
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = "" if isinstance(error, KeyError | FileNotFoundError) else f" ({error})"
@@ -76,10 +76,21 @@ def draw_one(title, seeds):
         for name, ax in zip(names, axes[1:], strict=True):
             ax.plot(updates, [point["losses"][name] for point in points], marker=".")
             ax.set(ylabel=name)
-    axes[0].set(ylabel="FID", yscale="log", title=title)
+    axes[0].set(title=title)
+    show_fid(axes[0])
     axes[0].legend()
     axes[-1].set(xlabel="updates of G")
     return fig
+
+
+def show_fid(ax):
+    """A logarithmic axis whose ticks are numbers, also where it spans less than a power of ten."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    ax.set(ylabel="FID (2,000 images)", yscale="log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter("{x:,.0f}")
 
 
 def draw_all(title, models):
@@ -91,8 +102,10 @@ def draw_all(title, models):
         for ax, x in zip(axes, (updates[0], np.median(minutes, 0) / 60), strict=True):
             ax.plot(x, fid.mean(0), marker=".", label=name)
             ax.fill_between(x, fid.min(0), fid.max(0), alpha=0.2)
-    axes[0].set(ylabel="FID", yscale="log", xscale="log", xlabel="updates of G", title=title)
-    axes[1].set(ylabel="FID", yscale="log", xlabel="minutes of training")
+    axes[0].set(xscale="log", xlabel="updates of G", title=title)
+    axes[1].set(xlabel="minutes of training")
+    for ax in axes:
+        show_fid(ax)
     axes[0].legend()
     return fig
 

@@ -10,6 +10,7 @@ import ast
 import datetime
 import hashlib
 import json
+import math
 import re
 import shlex
 import shutil
@@ -80,7 +81,7 @@ def train(folder, work, flags):
         if not has_checkpoint(work):  # flags that it refused bind nobody
             (work / "training.json").unlink(missing_ok=True)
         raise SystemExit(status)
-    run = json.loads(next(work.glob("samples/**/run.json")).read_text())
+    run = json.loads(next(work.glob("samples/**/run.json")).read_text("utf-8"))
     if run["steps"] < run["of"]:
         raise InputError(f"{work}: the training ended after {run['steps']} of {run['of']} updates")
     return run
@@ -89,7 +90,7 @@ def train(folder, work, flags):
 def read(path):
     """The JSON object in a file, {} where there is no file. Raises InputError where it is something else."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text("utf-8"))
         if not isinstance(content, dict):
             raise ValueError("no object")
         return content
@@ -103,7 +104,7 @@ def code(folder):
     """A hash of what the model's two files do: of their syntax trees, without docstrings."""
     digest = hashlib.sha256()
     for name in ("model.py", "train.py"):
-        tree = ast.parse((folder / name).read_text())
+        tree = ast.parse((folder / name).read_text("utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
                 node.body = node.body[1:]
@@ -200,9 +201,10 @@ def one_baseline(work, name, seed, opt):
 
 
 def summary(results):
-    """{metric: {"mean", "std" (of the sample; None of one seed), "seeds"}} of a list of {metric: number}."""
-    return {name: {"mean": statistics.mean(values), "std": statistics.stdev(values) if len(values) > 1 else None,
-                   "seeds": values} for name in results[0] for values in [[result[name] for result in results]]}
+    """{metric: {"mean", "seeds", "std" (of the sample; None of one seed or an infinite one)}} of [{metric: number}]."""
+    return {name: {"mean": statistics.mean(values), "seeds": values,
+                   "std": statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else None}
+            for name in results[0] for values in [[result[name] for result in results]]}
 
 
 def record(path, variant, results, opt, command):
@@ -242,10 +244,13 @@ def check(opt, flags):
 
 
 def put_aside(work):
-    """Moves what was done in a folder into its subfolder previous, in the place of what was there."""
-    if (work / "checkpoints").exists():
-        shutil.rmtree(work / "previous", ignore_errors=True)
-    (work / "previous").mkdir(exist_ok=True)
+    """Moves what was done in a folder into its subfolder previous, in the place of what was there.
+
+    A run that was refused has left empty folders at most: then there is nothing to move."""
+    if not has_checkpoint(work) and not any(work.glob("*.json")):
+        return
+    shutil.rmtree(work / "previous", ignore_errors=True)
+    (work / "previous").mkdir()
     for part in (*work.glob("*.json"), *(work / name for name in ("checkpoints", "samples", "logs"))):
         if part.exists():
             part.replace(work / "previous" / part.name)

@@ -3,7 +3,6 @@
 --check writes nothing and ends with status 2 where one of the two is not current (the tests do that; pictures do not
 count, since whoever trains a model makes new ones)."""
 
-import argparse
 import base64
 import html
 import io
@@ -12,6 +11,7 @@ import math
 import re
 import statistics
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,7 +20,7 @@ from course import correlations  # noqa: E402
 
 from common import metrics, scorer  # noqa: E402
 from common.files import replacing  # noqa: E402
-from common.options import InputError, refusing  # noqa: E402
+from common.options import InputError, parse, refusing  # noqa: E402
 
 # the metrics of all models; what else a train.py recorded stands in a table of that model
 COLUMNS = {"fid": "FID", "kid": "KID", "is": "IS", "precision": "precision", "recall": "recall",
@@ -40,6 +40,13 @@ WITHOUT_BATCHNORM = {"no-batchnorm": "PyTorch's", "no-batchnorm-he": "He et al.'
 FAILED = 1.5  # without BatchNorm: training failed where IS is lower (1: all images are of one class)
 
 
+@dataclass
+class Options:
+    """Writes the README's result tables and misc/gallery.html from the result.json files."""
+
+    check: bool = False  # write nothing; end with status 2 where one of the two is not current
+
+
 def results():
     """[(model, variant, entry of result.json)], the baselines last.
 
@@ -48,7 +55,7 @@ def results():
     present, rows = scorer.sha256(scorer.WEIGHTS), []
     for file in files:
         try:
-            entries = json.loads(file.read_text())
+            entries = json.loads(file.read_text("utf-8"))
             for variant, entry in entries.items():
                 if entry["scorer"] != present:
                     raise InputError(f"{file}: {variant} was scored by another classifier; score it with misc/seeds.py")
@@ -68,7 +75,9 @@ def cell(entry, name):
     if name not in entry["metrics"]:
         return ""
     value = entry["metrics"][name]
-    digits = DIGITS.get(name, max(0, 3 - math.floor(math.log10(abs(value["mean"]) or 1))))  # of others: 4 that count
+    size = abs(value["mean"]) or 1
+    counting = max(0, 3 - math.floor(math.log10(size))) if math.isfinite(size) else 0  # four digits that count
+    digits = DIGITS.get(name, counting)
     return f"{value['mean']:.{digits}f}" + (f" ± {value['std']:.{digits}f}" if value["std"] is not None else "")
 
 
@@ -132,12 +141,14 @@ def seed_table(rows):
     for model, variant, entry in generating(rows):
         if model == "misc":
             continue
+        other = variant in (EQUAL_TIME, *WITHOUT_BATCHNORM)  # than what a paper reports
+        reported = "" if other else REPORTED.get(model, "")
         seeds = [", ".join(f"{value:.{DIGITS[name]}f}" for value in entry["metrics"][name]["seeds"])
                  for name in ("fid", "is", "recall")]
         run = entry["runs"][-1]
         threads = f"{run['threads']} thread{'s' * (run['threads'] > 1)}"
         where = f"{run['device']}, {threads}, {run['precision']}, torch {run['versions']['torch']}, {run['date']}"
-        lines.append(f"| {title(model, variant)} | {REPORTED.get(model, '')} | {' | '.join(seeds)} "
+        lines.append(f"| {title(model, variant)} | {reported} | {' | '.join(seeds)} "
                      f"| `{entry['command']}` | {where} |")
     return "\n".join(lines)
 
@@ -280,7 +291,8 @@ def gallery(rows, pictures=True):
     sections = []
     for folder in sorted({file.parent for file in ROOT.glob("*/train.py")}):
         places, figures = [folder / "samples", *sorted((folder / "samples").glob("*/"))] if pictures else [], ""
-        for file in (file for i, place in enumerate(places) for file in shots(place, brief=i > 1)):
+        first = next((place for place in places if shots(place)), None)
+        for file in (file for place in places for file in shots(place, brief=place != first)):
             caption = CAPTIONS.get(file.stem) or f"after epoch {int(file.stem[6:])}"
             caption = caption if file.parent == places[0] else f"{file.parent.name}: {caption}"
             source = picture(file) if len(places) == 1 else picture(file, frames=3, side=400)
@@ -316,22 +328,20 @@ def without_pictures(text):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; end with status 2 where it is not current")
-    check, rows = parser.parse_args().check, results()
+    check, rows = parse(Options).check, results()
     readme, page = ROOT / "README.md", ROOT / "misc" / "gallery.html"
-    text = readme.read_text()
+    text = readme.read_text("utf-8")
     shown = {model: table for model, table in own_tables(rows).items() if f"<!-- {model}: begin" in text}
     texts = {readme: fill(text, {"results": result_table(rows), "seeds": seed_table(rows),
                                  "objectives": objective_table(rows), "without BatchNorm": bare_table(rows), **shown}),
              page: gallery(rows, pictures=not check)}
     stale = [path.name for path, text in texts.items()
-             if not path.exists() or without_pictures(path.read_text()) != without_pictures(text)]
+             if not path.exists() or without_pictures(path.read_text("utf-8")) != without_pictures(text)]
     if check and stale:
         raise InputError(f"{', '.join(stale)}: not current; python misc/tables.py writes them")
     for path, text in {} if check else texts.items():
         with replacing(path) as file:
-            file.write_text(text)
+            file.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,12 @@ def test_both_sides_train_in_turns(benchmark):
     assert Run.batches is batches and signal.getsignal(signal.SIGINT) is handler and benchmark.sys.argv is argv
 
 
+@pytest.mark.parametrize("which", ["ours", "usual"])
+def test_the_start_is_measured_in_a_process_of_its_own(benchmark, which):
+    start = benchmark.in_child(which, "digits")
+    assert 0 < start["first_update_s"] < 100 and start["peak_memory_mb"] > 100
+
+
 def test_both_sides_have_the_same_networks_and_losses(benchmark):
     ours = load_model(ROOT / "GAN").build()
     G, D = benchmark.plain_networks()

@@ -105,6 +105,11 @@ def test_generate_gives_labels_of_a_conditional_model(trained, tmp_path):
         assert (arrays["images"][:, 0, 0, 0] == arrays["labels"]).all()
 
 
+def test_benchmark_refuses_in_one_line(capsys):
+    for flags in (("--pairs", 4), ("--updates", 0), ("--dataset", "usps"), ("--other",), ("--out-dir", "/dev/null/x")):
+        assert flags[0] in refused(capsys, "benchmark", *flags)
+
+
 def test_generate_refuses_in_one_line(capsys, trained, tmp_path):
     assert "--out" in refused(capsys, "generate", "GAN", "--out", tmp_path / "x.jpg")
     assert "no-such is not a model" in refused(capsys, "generate", "no-such", "--out", tmp_path / "x.npz")
@@ -151,6 +156,14 @@ def test_evaluate_a_file(drawn, capsys, tmp_path):
     assert len(lines) == 2 + len(ours) and len(set(map(len, lines))) == 1
     for name in ("classes", "confidence", "embedding", "nearest"):
         assert (tmp_path / f"{name}.png").stat().st_size > 5000
+
+
+def test_evaluate_a_file_that_is_called_like_the_real_images(drawn, tmp_path):
+    file = tmp_path / "real images.npz"
+    shutil.copy(drawn, file)
+    assert run_here(MISC / "evaluate.py", file)[0] == 0
+    columns = json.loads((tmp_path / "real images-evaluation" / "metrics.json").read_text())["metrics"]
+    assert columns["generated"]["fid"] > 2 * columns["real images"]["fid"]
 
 
 def test_evaluate_a_model(trained, tmp_path):
@@ -291,6 +304,8 @@ def test_seeds(repository, capsys):
     assert checkpoint.load(find_checkpoint(work / "0" / "previous"))["step"] == 2
     status, said = seeds_here(capsys, repository, "--seeds", "0", "--fresh", *SHORT, "--max-step", "3")
     assert status == 2 and checkpoint.load(find_checkpoint(work / "0" / "previous"))["step"] == 3
+    status, said = seeds_here(capsys, repository, "--seeds", "0", "--fresh", *SHORT, "--batch-size", "99999")
+    assert status == 2 and checkpoint.load(find_checkpoint(work / "0" / "previous"))["step"] == 3
 
     # nor are those of changed code
     source = repository / "GAN" / "train.py"
@@ -327,6 +342,15 @@ def test_variants_lie_in_folders_of_their_own(repository):
         find_checkpoint(source.parent)
     args = (source.parent, "--variant", "plain", "--n", 20, "--out", repository / "x.npz")
     assert run_here(repository / "misc" / "generate.py", *args)[0] == 0
+
+
+def test_the_mean_over_seeds_of_an_infinite_result(monkeypatch):
+    monkeypatch.syspath_prepend(str(MISC))
+    summary = load_file(MISC / "seeds.py").summary([{"nll": 1.0, "fid": 1.0}, {"nll": float("inf"), "fid": 3.0}])
+    assert summary["nll"] == {"mean": float("inf"), "std": None, "seeds": [1.0, float("inf")]}
+    assert summary["fid"]["mean"] == 2 and summary["fid"]["std"] == pytest.approx(2**0.5)
+    cell = load_file(MISC / "tables.py").cell
+    assert cell({"metrics": summary}, "nll") == "inf" and cell({"metrics": summary}, "fid") == "2.00 ± 1.41"
 
 
 def test_seeds_of_a_model_that_does_not_generate(repository):

@@ -48,7 +48,8 @@ def test_the_figures_of_speed_are_the_benchmarks():
 def test_the_figures_of_the_overview_are_the_results():
     """Those that misc/tables.py does not write: in the table of the models."""
     results = {model: json.loads((ROOT / model / "samples" / "result.json").read_text())
-               for model in ("misc", "GAN", "LSGAN", "WGAN", "WGAN-GP", "AE", "VAE", "Adversarial_Autoencoder")}
+               for model in ("misc", "GAN", "LSGAN", "WGAN", "WGAN-GP", "AE", "VAE", "Adversarial_Autoencoder",
+                             "Classification")}
 
     def mean(model, variant, name):
         return results[model][variant]["metrics"][name]["mean"]
@@ -58,13 +59,27 @@ def test_the_figures_of_the_overview_are_the_results():
         assert f"{label} {mean('GAN', 'default', name):.2f} ± {spread:.2f} (" in README
     assert f"(real images: {mean('misc', 'real images', 'fid'):.2f})" in README
     assert f"({mean('misc', 'real images', 'is'):.2f}), {len(results['GAN']['default']['seeds'])} seeds" in README
-    for model, variant in (("LSGAN", "10-epochs"), ("WGAN", "equal-time"), ("WGAN-GP", "equal-time")):
+    for model, variant, after in (("LSGAN", "10-epochs", "10 epochs"),
+                                  ("WGAN", "default", "20 epochs (1,860 updates of G)"),
+                                  ("WGAN-GP", "default", "20 epochs (1,860 updates of G)")):
         entry = results[model][variant]
         fid, is_ = (entry["metrics"][name] for name in ("fid", "is"))
-        after = ", 3 seeds of 10 epochs" if model == "LSGAN" else f" after {entry['runs'][0]['steps']:,} updates"
-        assert f"| FID {fid['mean']:.2f} ± {fid['std']:.2f}, IS {is_['mean']:.2f} ± {is_['std']:.2f}{after}" in README
+        assert f"{entry['runs'][0]['steps']:,} updates" in after or model == "LSGAN"
+        assert (f"| FID {fid['mean']:.2f} ± {fid['std']:.2f}, IS {is_['mean']:.2f} ± {is_['std']:.2f}, "
+                f"{len(entry['seeds'])} seeds of {after}") in README
+        if variant == "default":
+            each = (", ".join(f"{x:.{digits}f}" for x in values["seeds"]) for values, digits in ((fid, 1), (is_, 2)))
+            assert "FID {}, IS {} (seeds 0, 1, 2)".format(*each) in " ".join(README.split())
+    metrics = results["WGAN-GP"]["batch-64"]["metrics"]
+    each = (", ".join(f"{x:.{digits}f}" for x in metrics[name]["seeds"]) for name, digits in (("fid", 1), ("is", 2)))
+    assert "80 minutes: FID {}, IS {} (seeds 0, 1, 2)".format(*each) in " ".join(README.split())
     first = (f"{mean(model, 'equal-time', 'fid'):.2f}" for model in ("LSGAN", "GAN"))
     assert "(after 6: FID {}, the GAN {}) |".format(*first) in README
+    accuracy = results["Classification"]["default"]["metrics"]["accuracy"]
+    spread = f"{100 * accuracy['mean']:.2f} ± {100 * accuracy['std']:.2f}%"
+    assert f"{spread} of the test images, {len(accuracy['seeds'])} seeds |" in README
+    each = ", ".join(f"{100 * seed:.2f}%" for seed in accuracy["seeds"])
+    assert f"{each} of the 10,000 test images ({spread})" in " ".join(README.split())
     error, pca = (mean("AE", "100d-linear", name) for name in ("squared error", "squared error of PCA"))
     spread = results["AE"]["100d-linear"]["metrics"]["squared error"]["std"]
     assert f"squared error {error:.2f} ± {spread:.2f} of a test image, PCA {pca:.2f} |" in README
