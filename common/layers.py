@@ -2,12 +2,14 @@
 
 What they equal: `nn.Conv2d`, `nn.ConvTranspose2d` and `nn.BatchNorm2d`, of which they are subclasses with the same
 state dict, up to rounding, in value and in first and second derivatives. When another form is used: on a CPU in bf16
-autocast. Everywhere else (fp32, float64, a GPU) the library's own runs, which is faster there. SWITCHES turns each
-optimisation off, to measure it (misc/benchmark.py does).
+autocast, for convolutions where the smaller map is below 8 x 8 or the larger has few channels. Everywhere else (large
+maps, fp32, float64, a GPU) the library's own runs, which is faster there. SWITCHES turns each optimisation off, to
+measure it (misc/benchmark.py does).
 
-Why: a bf16 matrix product on a processor with AMX or AVX-512 BF16 runs at several times the rate of the library's bf16
-convolution backward. So a convolution is written as two pieces, each of which is the other's adjoint, so that autograd
-finds derivatives of any order by itself:
+Why: on small maps a bf16 matrix product on a processor with AMX or AVX-512 BF16 runs at several times the rate of the
+library's bf16 convolution (weight gradient of 256 x 4 x 4 -> 512 x 2 x 2, batch 128, AMX: 1.5 ms against 31). So a
+convolution is written as two pieces, each of which is the other's adjoint, so that autograd finds derivatives of any
+order by itself:
 
     gather   image (N, 2h, 2w, C) -> its padded 4 x 4 windows at stride 2, (N, h, w, 4, 4, C)      ("im2col")
     scatter  such windows -> the image in which overlapping windows are summed                     ("col2im")
@@ -22,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-SWITCHES = {"matmul_conv": True, "flat_batchnorm": True, "channels_last": True, "fused_step": True}
+SWITCHES = {"matmul_conv": True, "flat_batchnorm": True, "channels_last": True, "fused_step": True, "kept_memory": True}
 
 
 def gather(image):
@@ -35,16 +37,25 @@ def gather(image):
 
 
 def scatter(windows):
-    """(N, h, w, 4, 4, C) -> (N, 2h, 2w, C), the adjoint of `gather`: each window added where it was taken from.
-
-    A 4 x 4 window is 2 x 2 blocks of 2 x 2 pixels, and so is the padded image: four shifted additions of blocks."""
+    """(N, h, w, 4, 4, C) -> (N, 2h, 2w, C), the adjoint of `gather`: each window added where it was taken from, first
+    along the rows, then along the columns."""
     n, h, w, _, _, channels = windows.shape
-    blocks = windows.view(n, h, w, 2, 2, 2, 2, channels)  # (..., block row, pixel row, block column, pixel column, C)
-    padded = windows.new_zeros(n, h + 1, 2, w + 1, 2, channels)
-    for a in (0, 1):
-        for b in (0, 1):
-            padded[:, a:a + h, :, b:b + w] += blocks[:, :, :, a, :, b].transpose(2, 3)
-    return padded.view(n, 2 * h + 2, 2 * w + 2, channels)[:, 1:-1, 1:-1].contiguous()
+    rows = windows.new_empty(n, h, 2, w, 4 * channels)
+    _overlap(windows.view(n, h, w, 4, 4 * channels).unbind(3), rows.unbind(2), 1)
+    image = windows.new_empty(n, h, 2, w, 2, channels)
+    _overlap(rows.view(n, h, 2, w, 4, channels).unbind(4), image.unbind(4), 3)
+    return image.view(n, 2 * h, 2 * w, channels)
+
+
+def _overlap(window, pixels, dim):
+    """Adds windows of 4 pixels at stride 2: pixel 2y is the second of window y and the fourth of window y - 1,
+    pixel 2y + 1 the third of window y and the first of window y + 1."""
+    (first, second, third, fourth), (even, odd) = window, pixels
+    last = even.shape[dim] - 1
+    even.select(dim, 0).copy_(second.select(dim, 0))
+    torch.add(second.narrow(dim, 1, last), fourth.narrow(dim, 0, last), out=even.narrow(dim, 1, last))
+    odd.select(dim, last).copy_(third.select(dim, last))
+    torch.add(third.narrow(dim, 0, last), first.narrow(dim, 1, last), out=odd.narrow(dim, 0, last))
 
 
 class Gather(torch.autograd.Function):
@@ -90,27 +101,36 @@ def conv_transpose(x, weight, bias=None):
 
 
 def _fast(layer, x, switch):
-    """Whether a layer takes its CPU form."""
+    """Whether a layer may take its CPU form."""
     stages = not isinstance(layer, nn.modules.conv._ConvNd) or (
         (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups, layer.padding_mode)
         == ((4, 4), (2, 2), (1, 1), (1, 1), 1, "zeros") and not any(layer.output_padding))
     return SWITCHES[switch] and stages and x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
 
 
+def _product_wins(channels, size):
+    """Whether matrix products are faster than the library's kernels, from the channels of the larger map and the size
+    of the smaller (measured at batches of 128, with AMX and with AVX-512 BF16 alone)."""
+    return channels < 16 or size < 8
+
+
 class Conv2d(nn.Conv2d):
-    """`nn.Conv2d`; as a matrix product on a CPU in bf16."""
+    """`nn.Conv2d`; as a matrix product on a CPU in bf16, on small maps."""
 
     def forward(self, x):
-        if not _fast(self, x, "matmul_conv") or x.shape[2] % 2 or x.shape[3] % 2:
+        height, width = x.shape[2:]
+        even = height % 2 == 0 and width % 2 == 0
+        if not _fast(self, x, "matmul_conv") or not even or not _product_wins(self.in_channels, width // 2):
             return super().forward(x)
         return conv(x.to(torch.get_autocast_dtype("cpu")), self.weight, self.bias)
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
-    """`nn.ConvTranspose2d`; as a matrix product on a CPU in bf16."""
+    """`nn.ConvTranspose2d`; as a matrix product on a CPU in bf16, on small maps."""
 
     def forward(self, x, output_size=None):
-        if not _fast(self, x, "matmul_conv") or output_size is not None:
+        fast = _fast(self, x, "matmul_conv") and output_size is None
+        if not fast or not _product_wins(self.out_channels, x.shape[3]):
             return super().forward(x, output_size)
         return conv_transpose(x.to(torch.get_autocast_dtype("cpu")), self.weight, self.bias)
 

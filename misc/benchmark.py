@@ -28,7 +28,7 @@ from torch import nn
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from common import Count, data, layers  # noqa: E402
+from common import Count, acceleration, data, layers  # noqa: E402
 from common.files import writable_folder  # noqa: E402
 from common.log import device_name, write_json  # noqa: E402
 from common.options import Between, parse, refusing  # noqa: E402
@@ -52,6 +52,7 @@ ABLATION = {  # what is switched off -> the flags or the switch
     "BatchNorm on rows": "flat_batchnorm",
     "fused Adam": "fused_step",
     "channels_last memory": "channels_last",
+    "freed memory kept": "kept_memory",
     "CUDA graph": ["--eager"],
 }
 
@@ -161,8 +162,9 @@ class Usual:
         return d_loss.item(), g_loss.item()
 
     def turn(self, updates):
-        """The seconds that so many updates take, with PyTorch's own setting of TF32, which Run changes."""
+        """The seconds that so many updates take, with TF32 and memory as PyTorch has them, which Run changes."""
         before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, True
+        acceleration.keep_memory(False)
         synchronize()
         began = time.perf_counter()
         for _ in range(updates):
@@ -174,6 +176,7 @@ class Usual:
         synchronize()
         seconds = time.perf_counter() - began
         torch.backends.cudnn.allow_tf32 = before
+        acceleration.keep_memory(layers.SWITCHES["kept_memory"])
         return seconds
 
 
@@ -265,7 +268,8 @@ def two_ranks(dataset):
 
 def ablation(updates, dataset, device):
     """Images/s with each optimisation switched off, in rounds with all switched on: {name: [images/s, ...]}."""
-    other = ("convolutions as matrix products", "BatchNorm on rows") if device.type == "cuda" else ("CUDA graph",)
+    cpu = ("convolutions as matrix products", "BatchNorm on rows", "freed memory kept")
+    other = cpu if device.type == "cuda" else ("CUDA graph",)
     names = {name: off for name, off in ABLATION.items() if name not in other}  # the others never run on this device
     rates = {"all on": [], **{name: [] for name in names}}
     for _ in range(3):

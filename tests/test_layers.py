@@ -81,6 +81,21 @@ def test_used_in_bf16_on_a_cpu_and_close_to_fp32(monkeypatch, kind, plain, args)
     torch.testing.assert_close(y.float(), expected, rtol=0.05, atol=0.05)
 
 
+@pytest.mark.parametrize(("channels", "size", "product"), [(16, 8, False), (16, 4, True), (3, 8, True)])
+def test_large_maps_are_left_to_the_library(monkeypatch, channels, size, product):
+    used = []
+    for name in ("conv", "conv_transpose"):
+        function = getattr(layers, name)
+        monkeypatch.setattr(layers, name, lambda *args, f=function, name=name: used.append(name) or f(*args))
+    image, smaller = torch.randn(2, channels, 2 * size, 2 * size), torch.randn(2, 5, size, size)
+    for layer, x in ((layers.Conv2d(channels, 5, 4, 2, 1), image),
+                     (layers.ConvTranspose2d(5, channels, 4, 2, 1), smaller)):
+        expected = layer(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            torch.testing.assert_close(layer(x).float(), expected, rtol=0.05, atol=0.05)
+    assert used == (["conv", "conv_transpose"] if product else [])
+
+
 @pytest.mark.parametrize(("ours", "theirs", "shape"), FUNCTIONS, ids=["conv", "conv_transpose"])
 def test_the_weight_is_a_view_in_channels_last_memory(monkeypatch, ours, theirs, shape):
     """A copy of the weight at every call would cost as much as the product."""
