@@ -100,12 +100,20 @@ def conv_transpose(x, weight, bias=None):
     return y if bias is None else y + bias.view(-1, 1, 1)
 
 
-def _fast(layer, x, switch):
-    """Whether a layer may take its CPU form."""
-    stages = not isinstance(layer, nn.modules.conv._ConvNd) or (
-        (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups, layer.padding_mode)
-        == ((4, 4), (2, 2), (1, 1), (1, 1), 1, "zeros") and not any(layer.output_padding))
-    return SWITCHES[switch] and stages and x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+def conv_whole(x, weight, bias=None):
+    """`F.conv2d(x, weight, bias)` for a kernel as large as the map: one product of all its pixels."""
+    return F.linear(x.permute(0, 2, 3, 1).flatten(1), weight.permute(0, 2, 3, 1).flatten(1), bias)[:, :, None, None]
+
+
+def _fast(x, switch):
+    """Whether layers may take their CPU form."""
+    return SWITCHES[switch] and x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+
+
+def _is_stage(layer):
+    """Whether a convolution or transposed convolution is 4 x 4 with stride 2 and padding 1, and nothing else."""
+    return ((layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups, layer.padding_mode)
+            == ((4, 4), (2, 2), (1, 1), (1, 1), 1, "zeros") and not any(layer.output_padding))
 
 
 def _product_wins(channels, size):
@@ -118,21 +126,24 @@ class Conv2d(nn.Conv2d):
     """`nn.Conv2d`; as a matrix product on a CPU in bf16, on small maps."""
 
     def forward(self, x):
-        height, width = x.shape[2:]
-        even = height % 2 == 0 and width % 2 == 0
-        if not _fast(self, x, "matmul_conv") or not even or not _product_wins(self.in_channels, width // 2):
-            return super().forward(x)
-        return conv(x.to(torch.get_autocast_dtype("cpu")), self.weight, self.bias)
+        if _fast(x, "matmul_conv"):
+            height, width = x.shape[2:]
+            even = height % 2 == 0 and width % 2 == 0
+            if _is_stage(self) and even and _product_wins(self.in_channels, width // 2):
+                return conv(x.to(torch.get_autocast_dtype("cpu")), self.weight, self.bias)
+            if (self.kernel_size, self.padding, self.groups) == ((height, width), (0, 0), 1):
+                return conv_whole(x, self.weight, self.bias)
+        return super().forward(x)
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
     """`nn.ConvTranspose2d`; as a matrix product on a CPU in bf16, on small maps."""
 
     def forward(self, x, output_size=None):
-        fast = _fast(self, x, "matmul_conv") and output_size is None
-        if not fast or not _product_wins(self.out_channels, x.shape[3]):
-            return super().forward(x, output_size)
-        return conv_transpose(x.to(torch.get_autocast_dtype("cpu")), self.weight, self.bias)
+        fast = _fast(x, "matmul_conv") and _is_stage(self) and output_size is None
+        if fast and _product_wins(self.out_channels, x.shape[3]):
+            return conv_transpose(x.to(torch.get_autocast_dtype("cpu")), self.weight, self.bias)
+        return super().forward(x, output_size)
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -140,7 +151,7 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, x):
         plain = self.momentum is None or not self.training or not self.track_running_stats
-        if plain or not _fast(self, x, "flat_batchnorm"):
+        if plain or not _fast(x, "flat_batchnorm"):
             return super().forward(x)
         n, channels, h, w = x.shape
         self.num_batches_tracked.add_(1)

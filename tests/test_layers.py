@@ -17,7 +17,7 @@ FUNCTIONS = [(layers.conv, F.conv2d, (5, 3, 4, 4)), (layers.conv_transpose, F.co
 @pytest.fixture
 def always(monkeypatch):
     """The CPU forms in every precision, so that they can be compared exactly."""
-    monkeypatch.setattr(layers, "_fast", lambda layer, x, switch: True)
+    monkeypatch.setattr(layers, "_fast", lambda x, switch: True)
     monkeypatch.setattr(torch, "get_autocast_dtype", lambda device: torch.get_default_dtype())
 
 
@@ -102,6 +102,16 @@ def test_the_weight_is_a_view_in_channels_last_memory(monkeypatch, ours, theirs,
     weight = torch.randn(shape).to(memory_format=torch.channels_last)
     matrix = weight.permute(0, 2, 3, 1).reshape(shape[0], -1)
     assert matrix.data_ptr() == weight.data_ptr()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_kernel_as_large_as_the_map(always, bias):
+    """The last layer of discriminators, with its second derivatives."""
+    ours, theirs = layers.Conv2d(3, 5, 2, bias=bias).double(), nn.Conv2d(3, 5, 2, bias=bias).double()
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(4, 3, 2, 2, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(ours(x), theirs(x))
+    assert torch.autograd.gradgradcheck(lambda x, w: layers.conv_whole(x, w).tanh(), (x, ours.weight))
 
 
 def test_other_kernels_run_as_ever():
