@@ -7,7 +7,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from common.options import InputError
+from common.options import InputError, first_rank
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def lock(folder, flag):
     another run has it: the two would write over each other's files."""
     held = FileLock(folder / ".lock")
     try:
-        if os.environ.get("RANK", "0") == "0":  # the ranks may not have met yet
+        if first_rank():
             held.acquire(timeout=0)
     except Timeout:
         raise InputError(f"{flag}: another run is writing to {folder.parent}") from None

@@ -21,6 +21,11 @@ class InputError(Exception):
     """Something the user gave cannot be used: told in one line, with exit status 2."""
 
 
+def first_rank():
+    """Whether this process is rank 0 or the only one, known before the ranks have met."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextlib.contextmanager
 def refusing(program, kind=InputError):
     """Turns an error of that kind, or of the file system, inside the block into one line on stderr and exit status 2;
@@ -30,7 +35,7 @@ def refusing(program, kind=InputError):
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except (kind, OSError) as error:
-        if os.environ.get("RANK", "0") == "0":
+        if first_rank():
             print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None
 
