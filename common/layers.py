@@ -2,9 +2,9 @@
 
 What they equal: `nn.Conv2d`, `nn.ConvTranspose2d` and `nn.BatchNorm2d`, of which they are subclasses with the same
 state dict, up to rounding, in value and in first and second derivatives. When another form is used: on a CPU in bf16
-autocast, for convolutions where the smaller map is below 8 x 8 or the larger has few channels. Everywhere else (large
-maps, fp32, float64, a GPU) the library's own runs, which is faster there. SWITCHES turns each optimisation off, to
-measure it (misc/benchmark.py does).
+autocast, for convolutions where the smaller map is below 8 x 8 or the larger has few channels, and for kernels that
+cover the whole map. Everywhere else (large maps, fp32, float64, a GPU) the library's own runs, which is faster there.
+SWITCHES turns each optimisation off, to measure it (misc/benchmark.py does).
 
 Why: on small maps a bf16 matrix product on a processor with AMX or AVX-512 BF16 runs at several times the rate of the
 library's bf16 convolution (weight gradient of 256 x 4 x 4 -> 512 x 2 x 2, batch 128, AMX: 1.5 ms against 31). So a

@@ -34,7 +34,12 @@ def test_the_figures_of_speed_are_the_benchmarks():
         assert (f"| {rate['median']:,.0f} ({rate['min']:,.0f} to {rate['max']:,.0f}) "
                 f"| {result['gflops'][which] / best:.0%} | {start['first_update_s']:.1f} s "
                 f"| {start['peak_memory_mb']:,.0f} MB |") in README
-    assert f"ratio of the pairs is {result['ratio']['median']:.2f}" in README
+    ratio, largest = result["ratio"], result["batch_sizes"][-1]
+    assert f"ratio of the pairs is {ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})" in README
+    assert f"With batches of {largest['batch']} " in README
+    assert f"there the ratio is {largest['ours'] / largest['usual']:.1f}" in README
+    assert f"would train {best / result['gflop_per_image']:,.0f} images/s" in README
+    assert f"(float32: {result['product_gflops']['fp32']:,.0f})" in README
     assert f"{result['date']}" in README and f"{best:,.0f} GFLOP/s" in README
     assert f"{result['gflop_per_image']:.2f} GFLOP an image" in README
     assert f"train {result['ranks']['2']:,.0f} images/s where one\ntrains {result['ranks']['1']:,.0f}" in README
