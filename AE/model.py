@@ -55,6 +55,12 @@ def build(latent_dim=100, code="linear", channels=1, image_size=32):
     return {"encoder": Encoder(pixels, latent_dim, code), "decoder": decoder}
 
 
+def encode(nets, images):
+    """The codes (N, latent_dim) of images (N, C, H, W)."""
+    with evaluating(nets["encoder"]):
+        return nets["encoder"](images)
+
+
 def sample(nets, n, labels=None, z=None, generator=None):
     """n images, float32 (n, C, H, W) in [0, 1], decoded from codes drawn where the training images' codes lie.
 

@@ -16,14 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
 from torch.optim import Adam
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from common import BaseOptions, Count, NonNegative, Positive, Run, descend, evaluating
-from common.images import scatter, unit_square
-from common.metrics import pca_error
-from model import build, sample
+sys.path.insert(0, next(str(folder) for folder in Path(__file__).resolve().parents if (folder / "common").is_dir()))
+from common import BaseOptions, Count, NonNegative, Positive, Run, beside, descend
+
+model, figures = beside(__file__, "model"), beside(__file__, "figures")
 
 
 @dataclass
@@ -43,47 +41,26 @@ class Options(BaseOptions):
 def main():
     run = Run(Options, __file__)
     opt = run.options
-    nets = run.networks(build, latent_dim=opt.latent_dim, code=opt.code, **run.image)
-    encoder, decoder, test = nets["encoder"], nets["decoder"], run.test
+    nets = run.networks(model.build, latent_dim=opt.latent_dim, code=opt.code, **run.image)
+    encoder, decoder = nets["encoder"], nets["decoder"]
     adam = run.optimizer(Adam, encoder, decoder, lr=opt.lr)
-
-    def squared_error(x, z):
-        return (decoder(z) - x).square().flatten(1).sum(1).mean()  # |x - decoder(z)|^2, of an image
 
     @run.step
     def update(x):
         z = encoder(x)
-        error = squared_error(x, z)
+        error = (decoder(z) - x).square().flatten(1).sum(1).mean()  # |x - decoder(z)|^2
         length = z.square().sum(1).mean()  # |z|^2
         descend((adam, error + opt.l2 * length))
         encoder.track(z)
         return {"squared error": error, "squared length of the code": length}
 
-    def measure(data):
-        with evaluating(encoder, decoder):
-            return sum(squared_error(x, encoder(x)) * len(x) for x, _ in data.batches(1000)) / len(data)
-
-    def encode(x):
-        with evaluating(encoder):
-            return encoder(x)
-
-    shown, _ = next(iter(test.batches(100)))
-    pca = pca_error(run.train.images, test.images, opt.latent_dim)
+    shown = figures.shown(run)
     for x, _ in run.batches():
         run.log(update(x))
-        run.show(lambda: sample(nets, len(shown), z=encode(shown)))
-        run.curve("error", lambda: {"train": measure(run.train), "test": measure(test), "PCA, test": pca})
+        run.show(lambda: model.sample(nets, len(shown), z=model.encode(nets, shown)))
+        run.curve("error", lambda: figures.errors(run, nets))
 
-    run.record({"squared error": measure(test), "squared error of PCA": pca})
-    run.save("original", shown)
-    run.save("random", sample(nets, 100, generator=torch.Generator().manual_seed(opt.seed)))
-    if opt.latent_dim == 2:
-        codes = torch.cat([encode(x) for x, _ in test.batches(1000)])
-        run.save("scatter", scatter(codes, test.labels, test.classes, "codes of the test images"))
-        low, high = codes.new_zeros(2), codes.new_ones(2)
-        if opt.code == "linear":  # the rectangle in which the codes lie, but for the outermost 2% on each side
-            low, high = codes.quantile(0.02, 0), codes.quantile(0.98, 0)
-        run.save("manifold", sample(nets, 400, z=low + (high - low) * unit_square(20).to(codes)))
+    figures.draw(run, nets)
 
 
 if __name__ == "__main__":

@@ -80,6 +80,12 @@ def build(prior="gaussian", channels=1, image_size=32):
     return {name: initialize(net, "pytorch") for name, net in nets.items()}  # near the paper's N(0, 0.01)
 
 
+def encode(nets, images):
+    """The codes (N, 2) of images (N, C, H, W)."""
+    with evaluating(nets["encoder"]):
+        return nets["encoder"](images)
+
+
 def sample(nets, n, labels=None, z=None, generator=None):
     """n images, float32 (n, C, H, W) in [0, 1], decoded from the prior.
 

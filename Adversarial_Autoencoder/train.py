@@ -20,11 +20,10 @@ from typing import Literal
 import torch
 from torch.optim import Adam
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from common import BaseOptions, Count, Decay, NonNegative, Positive, Run, bce, descend, evaluating
-from common.images import scatter, unit_square
-from common.metrics import two_sample_accuracy
-from model import PRIORS, build, draw, sample
+sys.path.insert(0, next(str(folder) for folder in Path(__file__).resolve().parents if (folder / "common").is_dir()))
+from common import BaseOptions, Count, Decay, NonNegative, Positive, Run, Share, bce, beside, descend
+
+model, figures = beside(__file__, "model"), beside(__file__, "figures")
 
 
 @dataclass
@@ -32,10 +31,10 @@ class Options(BaseOptions):
     """Adversarial autoencoder on 32 x 32 images, with a code of two dimensions."""
 
     epochs: Count = 10  # passes over the training set
-    prior: Literal[*PRIORS] = "gaussian"  # p(z), which the codes follow
+    prior: Literal[*model.PRIORS] = "gaussian"  # p(z), which the codes follow
     lr: Positive = 5e-4  # Adam's first step size, of encoder and decoder
     lr_d: Positive = 1e-4  # Adam's first step size, of D
-    lr_decay: Decay = 0.9994  # factor of both after each update
+    lr_last: Share = 0.06  # the share of both that is left at the end of the run
     beta1: Decay = 0.5  # Adam's decay of the gradient's mean, in the regularisation phase
     code_noise: NonNegative = 0.2  # standard deviation of the noise on the codes, and on the z, that D sees
 
@@ -47,63 +46,46 @@ class Options(BaseOptions):
 def main():
     run = Run(Options, __file__)
     opt = run.options
-    nets = run.networks(build, prior=opt.prior, **run.image)
-    encoder, decoder, D, test = nets["encoder"], nets["decoder"], nets["D"], run.test
-    lr, lr_d = run.tensor("lr", opt.lr), run.tensor("lr_d", opt.lr_d)
-    adam = run.optimizer(Adam, encoder, decoder, lr=lr)
-    adam_d = run.optimizer(Adam, D, lr=lr_d, betas=(opt.beta1, 0.999))
-    adam_e = run.optimizer(Adam, encoder, lr=lr, betas=(opt.beta1, 0.999))
+    nets = run.networks(model.build, prior=opt.prior, **run.image)
+    encoder, decoder, D = nets["encoder"], nets["decoder"], nets["D"]
+
+    def step_size(lr):  # falling exponentially over the whole run
+        return run.schedule(lambda share: lr * opt.lr_last ** share)
+
+    adam = run.optimizer(Adam, encoder, decoder, lr=step_size(opt.lr))
+    adam_d = run.optimizer(Adam, D, lr=step_size(opt.lr_d), betas=(opt.beta1, 0.999))
+    adam_e = run.optimizer(Adam, encoder, lr=step_size(opt.lr), betas=(opt.beta1, 0.999))
 
     def noisy(z):
         return z + opt.code_noise * torch.randn_like(z)
 
-    def squared_error(x):
-        return (decoder(encoder(x)) - x).square().flatten(1).sum(1).mean()
-
     @run.step
     def reconstruct(x):
-        error = squared_error(x)
+        error = (decoder(encoder(x)) - x).square().flatten(1).sum(1).mean()
         descend((adam, error))
         return {"squared error": error}
 
     @run.step
     def regularise(x):
-        z, code = draw(opt.prior, len(x), device=x.device), encoder(x)
+        z, code = model.draw(opt.prior, len(x), device=x.device), encoder(x)
 
         # D ascends log D(z) + log(1 - D(encoder(x)))
-        d_loss = bce(D(noisy(z)), 1) + bce(D(noisy(code.detach())), 0)
+        prior, coded = D(noisy(z)), D(noisy(code.detach()))  # logits
+        d_loss = bce(prior, 1) + bce(coded, 0)
         descend((adam_d, d_loss))
 
         # the encoder ascends log D(encoder(x))
         e_loss = bce(D(noisy(code)), 1)
         descend((adam_e, e_loss))
+        return {"D": d_loss, "encoder": e_loss, "D(z)": prior.sigmoid().mean(), "D(code)": coded.sigmoid().mean()}
 
-        for step_size in (lr, lr_d):
-            step_size.mul_(opt.lr_decay)
-        return {"D": d_loss, "encoder": e_loss}
-
-    def encode(x):
-        with evaluating(encoder):
-            return encoder(x)
-
-    def measure():
-        with evaluating(encoder, decoder):
-            return sum(squared_error(x) * len(x) for x, _ in test.batches(1000)) / len(test)
-
-    shown, _ = next(iter(test.batches(100)))
+    shown = figures.shown(run)
     for x, _ in run.batches():
         run.log({**reconstruct(x), **regularise(x)})
-        run.show(lambda: sample(nets, len(shown), z=encode(shown)))
-        run.curve("error", lambda: {"test": measure()})
+        run.show(lambda: model.sample(nets, len(shown), z=model.encode(nets, shown)))
+        run.curve("error", lambda: {"test": figures.squared_error(nets, run.test)})
 
-    codes = torch.cat([encode(x) for x, _ in test.batches(1000)])
-    z = draw(opt.prior, len(codes), torch.Generator().manual_seed(opt.seed)).to(codes)
-    run.record({"squared error": measure(), "two-sample accuracy": two_sample_accuracy(codes, z)})
-    run.save("original", shown)
-    run.save("random", sample(nets, 100, generator=torch.Generator().manual_seed(opt.seed)))
-    run.save("scatter", scatter(codes, test.labels, test.classes, "codes of the test images over the prior", z))
-    low, high = z.quantile(0.01, 0), z.quantile(0.99, 0)  # the prior's rectangle, but for the outermost 1% on each side
-    run.save("manifold", sample(nets, 400, z=low + (high - low) * unit_square(20).to(z)))
+    figures.draw(run, nets)
 
 
 if __name__ == "__main__":

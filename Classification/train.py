@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch.optim import Adam
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from common import BaseOptions, Count, Decay, Positive, Run, descend, evaluating, moving_average
-from common.images import captioned, confusion_matrix
-from model import build
+sys.path.insert(0, next(str(folder) for folder in Path(__file__).resolve().parents if (folder / "common").is_dir()))
+from common import BaseOptions, Count, Decay, Positive, Run, beside, descend, moving_average
+
+model, figures = beside(__file__, "model"), beside(__file__, "figures")
 
 
 @dataclass
@@ -29,17 +29,11 @@ class Options(BaseOptions):
     ema: Decay = 0.999  # decay of the moving average of the weights
 
 
-def predict(net, data):
-    """Probabilities (N, classes) of a whole data set, in eval mode."""
-    with evaluating(net):
-        return torch.cat([net(x).softmax(1) for x, _ in data.batches(1000)])
-
-
 def main():
     run = Run(Options, __file__)
     opt = run.options
-    nets = run.networks(build, classes=len(run.train.classes), **run.image)
-    net, average, test = nets["net"], nets["net_ema"], run.test
+    nets = run.networks(model.build, classes=len(run.train.classes), **run.image)
+    net, average = nets["net"], nets["net_ema"]
     adam = run.optimizer(Adam, net, lr=opt.lr)
     t = run.tensor("t", 0.0)  # updates so far
 
@@ -51,20 +45,12 @@ def main():
         moving_average(average, net, torch.clamp(t / (t + 10), max=opt.ema))
         return {"cross-entropy": loss}
 
-    def accuracy(data):
-        return (predict(average, data).argmax(1) == data.labels).float().mean()
-
     for x, label in run.batches():
         run.log(update(x, label))
-        run.curve("accuracy", lambda: {"train": accuracy(run.train), "test": accuracy(test)})
+        run.curve("accuracy", lambda: {"train": figures.accuracy(average, run.train),
+                                       "test": figures.accuracy(average, run.test)})
 
-    confidence, predicted = predict(average, test).max(1)
-    run.record({"accuracy": (predicted == test.labels).float().mean()})
-    run.save("confusion", confusion_matrix(test.labels, predicted, test.classes))
-    wrong = (predicted != test.labels).nonzero().flatten()
-    wrong = wrong[confidence[wrong].argsort(descending=True)][:40]  # the most confident first
-    captions = [f"{test.classes[test.labels[i]]}, not {test.classes[predicted[i]]}" for i in wrong]
-    run.save("wrong", captioned(test.images[wrong], captions, "label, not prediction: the most confident errors"))
+    figures.draw(run, nets)
 
 
 if __name__ == "__main__":

@@ -20,20 +20,23 @@ from typing import Literal
 import torch
 from torch.optim import Adam
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from common import BaseOptions, Count, Decay, NonNegative, Positive, Run, bce, descend, moving_average, noise_like
-from model import build, sample
+sys.path.insert(0, next(str(folder) for folder in Path(__file__).resolve().parents if (folder / "common").is_dir()))
+from common import BaseOptions, Count, Decay, NonNegative, Positive, Run, Share, bce, beside, descend
+from common import moving_average, noise_like
+
+model = beside(__file__, "model")
 
 
 @dataclass
 class Options(BaseOptions):
     """GAN on 32 x 32 images."""
 
-    epochs: Count = 43  # passes over the training set
+    epochs: Count = 4  # passes over the training set
+    batch_size: Count = 32  # images in one batch, over all ranks together
     latent_dim: Count = 100  # dimension of z
-    lr: Positive = 2e-4  # Adam's step size, of G and of D, constant at first
-    lr_constant: Count = 18_720  # updates for which it is: 40 epochs of MNIST
-    lr_decay: Decay = 0.9985  # its factor in each update after that
+    lr_g: Positive = 1e-3  # Adam's step size, of G
+    lr_d: Positive = 2e-4  # and of D
+    lr_fall: Share = 0.25  # the last part of the run, in which both fall linearly to 0
     beta1: Decay = 0.5  # Adam's decay of the gradient's mean
     instance_noise: NonNegative = 0.1  # standard deviation of the noise on the images, real or not, that D sees
     init: Literal["pytorch", "dcgan", "he"] = "pytorch"  # initial weights: PyTorch's, N(0, 0.02), or He et al.'s
@@ -44,13 +47,17 @@ class Options(BaseOptions):
 def main():
     run = Run(Options, __file__)
     opt = run.options
-    nets = run.networks(build, latent_dim=opt.latent_dim, init=opt.init, norm=opt.norm, average=opt.ema > 0,
+    nets = run.networks(model.build, latent_dim=opt.latent_dim, init=opt.init, norm=opt.norm, average=opt.ema > 0,
                        **run.image)
     G, D = nets["G"], nets["D"]
-    t, lr = run.tensor("t", 0.0), run.tensor("lr", opt.lr)  # updates so far, step size
-    adam_g = run.optimizer(Adam, G, lr=lr, betas=(opt.beta1, 0.999))
-    adam_d = run.optimizer(Adam, D, lr=lr, betas=(opt.beta1, 0.999))
+    t = run.tensor("t", 0.0)  # updates so far
     z_fixed = run.noise(100, opt.latent_dim)
+
+    def step_size(lr):  # constant for most of the run, then falling linearly to 0 at its end
+        return run.schedule(lambda share: lr * min(1, (1 - share) / opt.lr_fall))
+
+    adam_g = run.optimizer(Adam, G, lr=step_size(opt.lr_g), betas=(opt.beta1, 0.999))
+    adam_d = run.optimizer(Adam, D, lr=step_size(opt.lr_d), betas=(opt.beta1, 0.999))
 
     def noisy(x):  # instance noise: D cannot rely on details that nobody sees, such as a background of exactly 0
         return x + opt.instance_noise * torch.randn_like(x)
@@ -60,7 +67,8 @@ def main():
         fake = G(noise_like(x, opt.latent_dim))  # z ~ N(0, I)
 
         # D ascends log D(x) + log(1 - D(G(z)))
-        d_loss = bce(D(noisy(x)), 1) + bce(D(noisy(fake.detach())), 0)
+        real, generated = D(noisy(x)), D(noisy(fake.detach()))  # logits
+        d_loss = bce(real, 1) + bce(generated, 0)
         descend((adam_d, d_loss))
 
         # G ascends log D(G(z))
@@ -68,14 +76,13 @@ def main():
         descend((adam_g, g_loss))
 
         t.add_(1)
-        lr.mul_(torch.where(t > opt.lr_constant, opt.lr_decay, 1.0))
         if opt.ema:  # with decay min(ema, t / (t + 10)): over fewer updates at first, when G changes fastest
             moving_average(nets["G_ema"], G, torch.clamp(t / (t + 10), max=opt.ema))
-        return {"D": d_loss, "G": g_loss}
+        return {"D": d_loss, "G": g_loss, "D(x)": real.sigmoid().mean(), "D(G(z))": generated.sigmoid().mean()}
 
     for x, _ in run.batches():
         run.log(update(x))
-        run.show(lambda: sample(nets, len(z_fixed), z=z_fixed))
+        run.show(lambda: model.sample(nets, len(z_fixed), z=z_fixed))
 
 
 if __name__ == "__main__":

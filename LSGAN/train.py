@@ -20,23 +20,26 @@ from typing import Literal
 import torch
 from torch.optim import Adam
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from common import BaseOptions, Count, Decay, NonNegative, Positive, Run, descend, moving_average, noise_like
-from model import build, sample
+sys.path.insert(0, next(str(folder) for folder in Path(__file__).resolve().parents if (folder / "common").is_dir()))
+from common import BaseOptions, Count, Decay, NonNegative, Positive, Run, Share, beside, descend
+from common import moving_average, noise_like
+
+model = beside(__file__, "model")
 
 
 @dataclass
 class Options(BaseOptions):
     """LSGAN on 32 x 32 images."""
 
-    epochs: Count = 43  # passes over the training set
+    epochs: Count = 4  # passes over the training set
+    batch_size: Count = 32  # images in one batch, over all ranks together
     latent_dim: Count = 100  # dimension of z
     a: float = 0.0  # what D is to say of generated images
     b: float = 1.0  # what D is to say of real images
     c: float = 1.0  # what G wants D to say of generated images
-    lr: Positive = 2e-4  # Adam's step size, of G and of D, constant at first
-    lr_constant: Count = 18_720  # updates for which it is: 40 epochs of MNIST
-    lr_decay: Decay = 0.9985  # its factor in each update after that
+    lr_g: Positive = 1e-3  # Adam's step size, of G
+    lr_d: Positive = 2e-4  # and of D
+    lr_fall: Share = 0.25  # the last part of the run, in which both fall linearly to 0
     beta1: Decay = 0.5  # Adam's decay of the gradient's mean
     instance_noise: NonNegative = 0.1  # standard deviation of the noise on the images, real or not, that D sees
     init: Literal["pytorch", "dcgan", "he"] = "pytorch"  # initial weights: PyTorch's, N(0, 0.02), or He et al.'s
@@ -47,13 +50,17 @@ class Options(BaseOptions):
 def main():
     run = Run(Options, __file__)
     opt = run.options
-    nets = run.networks(build, latent_dim=opt.latent_dim, init=opt.init, norm=opt.norm, average=opt.ema > 0,
+    nets = run.networks(model.build, latent_dim=opt.latent_dim, init=opt.init, norm=opt.norm, average=opt.ema > 0,
                        **run.image)
     G, D = nets["G"], nets["D"]
-    t, lr = run.tensor("t", 0.0), run.tensor("lr", opt.lr)  # updates so far, step size
-    adam_g = run.optimizer(Adam, G, lr=lr, betas=(opt.beta1, 0.999))
-    adam_d = run.optimizer(Adam, D, lr=lr, betas=(opt.beta1, 0.999))
+    t = run.tensor("t", 0.0)  # updates so far
     z_fixed = run.noise(100, opt.latent_dim)
+
+    def step_size(lr):  # constant for most of the run, then falling linearly to 0 at its end
+        return run.schedule(lambda share: lr * min(1, (1 - share) / opt.lr_fall))
+
+    adam_g = run.optimizer(Adam, G, lr=step_size(opt.lr_g), betas=(opt.beta1, 0.999))
+    adam_d = run.optimizer(Adam, D, lr=step_size(opt.lr_d), betas=(opt.beta1, 0.999))
 
     def noisy(x):  # instance noise: D cannot rely on details that nobody sees, such as a background of exactly 0
         return x + opt.instance_noise * torch.randn_like(x)
@@ -63,7 +70,8 @@ def main():
         fake = G(noise_like(x, opt.latent_dim))  # z ~ N(0, I)
 
         # D descends 1/2 (D(x) - b)^2 + 1/2 (D(G(z)) - a)^2
-        d_loss = ((D(noisy(x)) - opt.b).square().mean() + (D(noisy(fake.detach())) - opt.a).square().mean()) / 2
+        real, generated = D(noisy(x)), D(noisy(fake.detach()))
+        d_loss = ((real - opt.b).square().mean() + (generated - opt.a).square().mean()) / 2
         descend((adam_d, d_loss))
 
         # G descends 1/2 (D(G(z)) - c)^2
@@ -71,14 +79,13 @@ def main():
         descend((adam_g, g_loss))
 
         t.add_(1)
-        lr.mul_(torch.where(t > opt.lr_constant, opt.lr_decay, 1.0))
         if opt.ema:  # with decay min(ema, t / (t + 10)): over fewer updates at first, when G changes fastest
             moving_average(nets["G_ema"], G, torch.clamp(t / (t + 10), max=opt.ema))
-        return {"D": d_loss, "G": g_loss}
+        return {"D": d_loss, "G": g_loss, "D(x)": real.mean(), "D(G(z))": generated.mean()}
 
     for x, _ in run.batches():
         run.log(update(x))
-        run.show(lambda: sample(nets, len(z_fixed), z=z_fixed))
+        run.show(lambda: model.sample(nets, len(z_fixed), z=z_fixed))
 
 
 if __name__ == "__main__":

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch.optim import Adam
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from common import BaseOptions, Count, Positive, Run, Whole, descend, evaluating, noise_like
-from common.images import scatter, unit_square
-from model import build, encode, importance_weighted, middle, sample
+sys.path.insert(0, next(str(folder) for folder in Path(__file__).resolve().parents if (folder / "common").is_dir()))
+from common import BaseOptions, Count, Positive, Run, Whole, beside, descend, noise_like
+
+model, figures = beside(__file__, "model"), beside(__file__, "figures")
 
 
 @dataclass
@@ -40,65 +41,34 @@ class Options(BaseOptions):
         return f"{self.latent_dim}d" + ("-binarised" if self.binarise else "")
 
 
-def reconstruction(logits, x):
-    """-log p(x|z) of each image in nats, (N,): the Bernoulli cross-entropy summed over the pixels."""
-    return torch.nn.functional.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(1)
-
-
-def kl(mu, logvar):
-    """KL(N(mu, sigma^2) || N(0, I)) of each image in nats, (N,) (1312.6114, appendix B)."""
-    return 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(1)
-
-
 def main():
     run = Run(Options, __file__)
     opt = run.options
-    nets = run.networks(build, latent_dim=opt.latent_dim, margin=opt.margin, **run.image)
-    encoder, decoder, test = nets["encoder"], nets["decoder"], run.test
-    adam = run.optimizer(Adam, encoder, decoder, lr=opt.lr)
-
-    def terms(x, epsilon):
-        mu, logvar = encoder(x)
-        z = mu + (logvar / 2).exp() * epsilon  # sigma = exp(logvar / 2)
-        return reconstruction(decoder(z), x), kl(mu, logvar)
+    nets = run.networks(model.build, latent_dim=opt.latent_dim, margin=opt.margin, **run.image)
+    adam = run.optimizer(Adam, nets["encoder"], nets["decoder"], lr=opt.lr)
 
     @run.step
     def update(x):
-        x = torch.bernoulli(middle(x, opt.margin)) if opt.binarise else middle(x, opt.margin)
-        error, divergence = (term.mean() for term in terms(x, noise_like(x, opt.latent_dim)))
-        descend((adam, error + divergence))  # -ELBO
-        return {"-log p(x|z)": error, "KL": divergence}
+        x = model.middle(x, opt.margin)
+        x = torch.bernoulli(x) if opt.binarise else x
+        epsilon = noise_like(x, opt.latent_dim)  # N(0, I)
 
-    x_test, labels = torch.cat([middle(x, opt.margin) for x, _ in test.batches(1000)]), test.labels
-    if opt.binarise:  # once, the same for every seed
-        x_test = torch.bernoulli(x_test.cpu(), generator=torch.Generator().manual_seed(0)).to(x_test)
-    epsilon = run.noise(len(x_test), opt.latent_dim)
+        mu, logvar = nets["encoder"](x)
+        z = mu + (logvar / 2).exp() * epsilon  # sigma = exp(logvar / 2)
+        # -log p(x|z), in nats, summed over the pixels of an image
+        error = F.binary_cross_entropy_with_logits(nets["decoder"](z), x, reduction="none").sum(1).mean()
+        # KL(N(mu, sigma^2) || N(0, I)) (appendix B)
+        kl = 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(1).mean()
+        descend((adam, error + kl))  # -ELBO
+        return {"-log p(x|z)": error, "KL": kl}
 
-    def measure():
-        with evaluating(encoder, decoder):
-            parts = [torch.stack(terms(x, e)) for x, e in zip(x_test.split(1000), epsilon.split(1000), strict=True)]
-        error, divergence = torch.cat(parts, 1).mean(1)
-        return {"-ELBO": error + divergence, "-log p(x|z)": error, "KL": divergence}
-
-    shown = x_test[:100]
+    shown = figures.pixels(run)[:100]
     for x, _ in run.batches():
         run.log(update(x))
-        run.show(lambda: sample(nets, len(shown), z=encode(nets, shown)))
-        run.curve("nats", measure)
+        run.show(lambda: model.sample(nets, len(shown), z=model.encode(nets, shown)))
+        run.curve("nats", lambda: figures.nats(run, nets))
 
-    results = measure()
-    if opt.binarise and opt.iw_samples:
-        results["importance-weighted bound"] = importance_weighted(nets, x_test[::10], opt.iw_samples)
-    run.record(results)
-    run.save("original", decoder.images(shown))
-    run.save("random", sample(nets, 100, z=run.noise(100, opt.latent_dim)))
-    means = torch.stack([x_test[labels == label].mean(0) for label in labels.unique()])
-    pairs = torch.stack([decoder.images(means), sample(nets, len(means), z=encode(nets, means))], 1)
-    run.save("means", pairs.flatten(0, 1))  # each mean image, and its reconstruction to the right of it
-    if opt.latent_dim == 2:
-        run.save("scatter", scatter(encode(nets, x_test), labels, test.classes, "means of q(z|x) of the test images"))
-        # the unit square through the inverse normal CDF: each image stands for as much of p(z)
-        run.save("manifold", sample(nets, 400, z=torch.special.ndtri(unit_square(20))))
+    figures.draw(run, nets)
 
 
 if __name__ == "__main__":

@@ -21,9 +21,11 @@ from typing import Literal
 import torch
 from torch.optim import Adam
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from common import BaseOptions, Count, Decay, NonNegative, Positive, Run, descend, moving_average, noise_like
-from model import build, sample
+sys.path.insert(0, next(str(folder) for folder in Path(__file__).resolve().parents if (folder / "common").is_dir()))
+from common import BaseOptions, Count, Decay, NonNegative, Positive, Run, beside, descend, moving_average
+from common import noise_like
+
+model = beside(__file__, "model")
 
 
 @dataclass
@@ -53,7 +55,7 @@ def gradient_norm(D, real, fake):
 def main():
     run = Run(Options, __file__)
     opt = run.options
-    nets = run.networks(build, latent_dim=opt.latent_dim, init=opt.init, norm=opt.norm, average=opt.ema > 0,
+    nets = run.networks(model.build, latent_dim=opt.latent_dim, init=opt.init, norm=opt.norm, average=opt.ema > 0,
                        **run.image)
     G, D = nets["G"], nets["D"]
     t = run.tensor("t", 0.0)  # updates so far
@@ -67,10 +69,11 @@ def main():
     @run.step
     def update(batches):
         for x in batches:
-            real, fake = noisy(x), noisy(G(noise_like(x, opt.latent_dim)).detach())  # z ~ N(0, I)
+            x, fake = noisy(x), noisy(G(noise_like(x, opt.latent_dim)).detach())  # z ~ N(0, I)
 
             # D ascends E[D(x)] - E[D(G(z))] - lambda E[(|grad D(x^)| - 1)^2]
-            estimate, norm = D(real).mean() - D(fake).mean(), gradient_norm(D, real, fake)
+            real, generated, norm = D(x).mean(), D(fake).mean(), gradient_norm(D, x, fake)
+            estimate = real - generated
             descend((adam_d, -estimate + opt.gp_weight * (norm - 1).square().mean()))
 
         # G ascends E[D(G(z))]
@@ -80,11 +83,11 @@ def main():
         t.add_(1)
         if opt.ema:  # with decay min(ema, t / (t + 10)): over fewer updates at first, when G changes fastest
             moving_average(nets["G_ema"], G, torch.clamp(t / (t + 10), max=opt.ema))
-        return {"D's estimate": estimate, "G": g_loss, "gradient norm": norm.mean()}
+        return {"D's estimate": estimate, "G": g_loss, "gradient norm": norm.mean(), "D(x)": real, "D(G(z))": generated}
 
     for batches, _ in run.batches(opt.n_critic):
         run.log(update(batches))
-        run.show(lambda: sample(nets, len(z_fixed), z=z_fixed))
+        run.show(lambda: model.sample(nets, len(z_fixed), z=z_fixed))
 
 
 if __name__ == "__main__":

@@ -19,9 +19,11 @@ from typing import Literal
 import torch
 from torch.optim import RMSprop
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from common import BaseOptions, Count, Decay, NonNegative, Positive, Run, descend, moving_average, noise_like
-from model import build, sample
+sys.path.insert(0, next(str(folder) for folder in Path(__file__).resolve().parents if (folder / "common").is_dir()))
+from common import BaseOptions, Count, Decay, NonNegative, Positive, Run, beside, descend, moving_average
+from common import noise_like
+
+model = beside(__file__, "model")
 
 
 @dataclass
@@ -41,7 +43,7 @@ class Options(BaseOptions):
 def main():
     run = Run(Options, __file__)
     opt = run.options
-    nets = run.networks(build, latent_dim=opt.latent_dim, init=opt.init, norm=opt.norm, average=opt.ema > 0,
+    nets = run.networks(model.build, latent_dim=opt.latent_dim, init=opt.init, norm=opt.norm, average=opt.ema > 0,
                        **run.image)
     G, D = nets["G"], nets["D"]
     t = run.tensor("t", 0.0)  # updates so far
@@ -58,7 +60,8 @@ def main():
             fake = G(noise_like(x, opt.latent_dim)).detach()  # z ~ N(0, I)
 
             # D ascends E[D(x)] - E[D(G(z))]
-            estimate = D(noisy(x)).mean() - D(noisy(fake)).mean()
+            real, generated = D(noisy(x)).mean(), D(noisy(fake)).mean()
+            estimate = real - generated
             descend((rmsprop_d, -estimate))
             with torch.no_grad():
                 for w in D.parameters():
@@ -71,11 +74,11 @@ def main():
         t.add_(1)
         if opt.ema:  # with decay min(ema, t / (t + 10)): over fewer updates at first, when G changes fastest
             moving_average(nets["G_ema"], G, torch.clamp(t / (t + 10), max=opt.ema))
-        return {"D's estimate": estimate, "G": g_loss}
+        return {"D's estimate": estimate, "G": g_loss, "D(x)": real, "D(G(z))": generated}
 
     for batches, _ in run.batches(opt.n_critic):
         run.log(update(batches))
-        run.show(lambda: sample(nets, len(z_fixed), z=z_fixed))
+        run.show(lambda: model.sample(nets, len(z_fixed), z=z_fixed))
 
 
 if __name__ == "__main__":

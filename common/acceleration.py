@@ -1,7 +1,5 @@
 """Where and in which precision updates run."""
 
-import contextlib
-import ctypes
 import functools
 import inspect
 import sys
@@ -58,16 +56,6 @@ def optimizer_settings(kind, device):
     return settings | ({"capturable": True} if "capturable" in known and device.type == "cuda" else {})
 
 
-def keep_memory(keep):
-    """Lets the C library keep up to 1 GB that was freed, for the next update (keep), or hand it back to the system as
-    it does by itself, so that every update maps and clears thousands of pages anew. Does nothing without glibc."""
-    M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h; by itself glibc comes to 64 MB and 32 MB
-    with contextlib.suppress(AttributeError, OSError, TypeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_MMAP_THRESHOLD, 2**25)
-        mallopt(M_TRIM_THRESHOLD, 2**30 if keep else 2**26)
-
-
 def accelerate(update, device, precision, state=None):
     """The update in its fastest form: in a precision, and on a GPU as one CUDA graph.
 
@@ -81,8 +69,6 @@ def accelerate(update, device, precision, state=None):
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             return update(*batch)
 
-    if device.type == "cpu":
-        keep_memory(SWITCHES["kept_memory"])
     return Graph(run, device, state) if device.type == "cuda" and state else run
 
 

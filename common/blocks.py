@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from common.layers import BatchNorm2d, Conv2d, ConvTranspose2d
+from common.layers import Conv2d, ConvTranspose2d
 
 
 def stage_widths(image_size):
@@ -23,7 +23,7 @@ def normalisation(norm, width):
     """The layers that follow a convolution of `width` channels: norm is "batch" or "none", else ValueError."""
     if norm not in ("batch", "none"):
         raise ValueError(f"norm must be 'batch' or 'none', not {norm!r}")
-    return [BatchNorm2d(width)] if norm == "batch" else []
+    return [nn.BatchNorm2d(width)] if norm == "batch" else []
 
 
 def at_least_float32(x):

@@ -4,7 +4,6 @@ import inspect
 import os
 import random
 import re
-import shutil
 import warnings
 
 import numpy as np
@@ -30,25 +29,6 @@ def save(path, state):
             raise error.__context__ if isinstance(error.__context__, OSError) else error from None
         file.flush()
         os.fsync(file.fileno())  # the name must not point to a file whose contents are not there yet
-
-
-def keep_previous(path):
-    """Gives the checkpoint of an earlier run at `path`, if there is one, the further name `.previous`, unless it is of
-    no update yet.
-
-    The file stays at `path` until a new one replaces it there, so that at no moment none is to be found."""
-    try:
-        untrained = path.exists() and torch.load(path, mmap=True, weights_only=True)["step"] == 0
-    except Exception:  # not a checkpoint: kept all the same
-        untrained = False
-    if path.exists() and not untrained:
-        previous = path.with_name(path.name + ".previous")
-        with replacing(previous) as temporary:
-            temporary.unlink(missing_ok=True)
-            try:
-                os.link(path, temporary)
-            except OSError:  # a file system without links
-                shutil.copy2(path, temporary)
 
 
 def load(path, model=None, ranks=None):

@@ -114,18 +114,6 @@ def save_curve(path, name, points, title):
     save_figure(path, fig)
 
 
-def confusion_matrix(labels, predicted, classes):
-    """Figure of how often each class (row) was taken for each (column). labels, predicted: int64 (N,)."""
-    from sklearn.metrics import ConfusionMatrixDisplay
-
-    fig, ax = figure(6.4, 6.0)
-    ConfusionMatrixDisplay.from_predictions(labels.tolist(), predicted.tolist(), labels=range(len(classes)),
-                                            display_labels=classes, ax=ax, cmap="Blues", colorbar=False,
-                                            xticks_rotation=90 if len(max(classes, key=len)) > 2 else 0)
-    ax.set(xlabel="predicted", ylabel="label")
-    return fig
-
-
 def captioned(images, captions, title, columns=8):
     """Figure of images, uint8 (N, C, H, W), each with its caption."""
     from matplotlib.figure import Figure

@@ -1,9 +1,9 @@
-"""Convolutions and BatchNorm in the form that a CPU runs fastest, for the 4 x 4, stride 2 stages of all models here.
+"""Convolutions in the form that a CPU runs fastest, for the 4 x 4, stride 2 stages of all models here.
 
-What they equal: `nn.Conv2d`, `nn.ConvTranspose2d` and `nn.BatchNorm2d`, of which they are subclasses with the same
-state dict, up to rounding, in value and in first and second derivatives. When another form is used: on a CPU in bf16
-autocast, for convolutions where the smaller map is below 8 x 8 or the larger has few channels, and for kernels that
-cover the whole map. Everywhere else (large maps, fp32, float64, a GPU) the library's own runs, which is faster there.
+What they equal: `nn.Conv2d` and `nn.ConvTranspose2d`, of which they are subclasses with the same state dict, up to
+rounding, in value and in first and second derivatives. When another form is used: on a CPU in bf16 autocast, where the
+smaller map is below 8 x 8 or the larger has few channels, and for kernels that cover the whole map. Everywhere else
+(large maps, fp32, float64, a GPU) the library's own runs, which is faster there.
 SWITCHES turns each optimisation off, to measure it (misc/benchmark.py does).
 
 Why: on small maps a bf16 matrix product on a processor with AMX or AVX-512 BF16 runs at several times the rate of the
@@ -17,14 +17,13 @@ order by itself:
     convolution             y = gather(x) W      with W the weight as a (16 C, O) matrix
     transposed convolution  y = scatter(x W)     with W the weight as a (C, 16 O) matrix
 
-In channels_last memory an activation seen as (N H W, C) and a weight seen as such a matrix are views, without a copy.
-On the same view (N H W, C), BatchNorm is a sum over rows."""
+In channels_last memory an activation seen as (N H W, C) and a weight seen as such a matrix are views, not copies."""
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-SWITCHES = {"matmul_conv": True, "flat_batchnorm": True, "channels_last": True, "fused_step": True, "kept_memory": True}
+SWITCHES = {"matmul_conv": True, "channels_last": True, "fused_step": True}
 
 
 def gather(image):
@@ -144,17 +143,3 @@ class ConvTranspose2d(nn.ConvTranspose2d):
         if fast and _product_wins(self.out_channels, x.shape[3]):
             return conv_transpose(x.to(torch.get_autocast_dtype("cpu")), self.weight, self.bias)
         return super().forward(x, output_size)
-
-
-class BatchNorm2d(nn.BatchNorm2d):
-    """`nn.BatchNorm2d`; over rows (N H W, C) on a CPU in bf16."""
-
-    def forward(self, x):
-        plain = self.momentum is None or not self.training or not self.track_running_stats
-        if plain or not _fast(x, "flat_batchnorm"):
-            return super().forward(x)
-        n, channels, h, w = x.shape
-        self.num_batches_tracked.add_(1)
-        rows = F.batch_norm(x.permute(0, 2, 3, 1).reshape(-1, channels), self.running_mean, self.running_var,
-                            self.weight, self.bias, True, self.momentum, self.eps)
-        return rows.view(n, h, w, channels).permute(0, 3, 1, 2)

@@ -14,6 +14,8 @@ from common import distribution
 from common.files import replacing
 from common.options import InputError, to_plain
 
+FIRST_LINE, EACH = 5, 60  # seconds after which a run first says how long it will take, and between two lines
+
 
 def say(line):
     """Prints a line to stderr, from rank 0 alone."""
@@ -74,30 +76,50 @@ class Losses:
         return rows
 
 
+def duration(seconds):
+    """A time in words: 40 s, 12 min, 2.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 class Progress:
-    """A tqdm bar an epoch on a terminal; elsewhere one line an epoch. TensorBoard events in `folder`.
+    """A tqdm bar of the whole run on a terminal; elsewhere a line an epoch, and one a minute. TensorBoard events in
+    `folder`. After a few seconds it says how long the run will take. Ranks other than 0 show and write nothing."""
 
-    Ranks other than 0 show and write nothing."""
-
-    def __init__(self, folder, epochs, batch_size, per_epoch, step):
-        self.folder, self.epochs, self.batch_size = folder, epochs, batch_size
-        self.per_epoch, self.step = per_epoch, step
+    def __init__(self, folder, batches, step, last):
+        self.folder, self.batches, self.step, self.last = folder, batches, step, last
         self.active, self.terminal = distribution.rank() == 0, sys.stderr.isatty()
         self.bar = self.events = None
         self.latest = {}
+        self.due = FIRST_LINE
 
     def advance(self):
         """One update is done."""
         if self.active and self.bar is None:
             from tqdm import tqdm
 
-            epoch, done = divmod(self.step, self.per_epoch)
-            self.bar = tqdm(desc=f"epoch {epoch + 1}/{self.epochs}", total=self.per_epoch * self.batch_size,
-                            initial=done * self.batch_size, unit=" images", disable=not self.terminal, mininterval=0.2)
-            self.since, self.first = time.monotonic(), self.step
+            self.bar = tqdm(total=self.last * self.batches.size, initial=self.step * self.batches.size, unit=" images",
+                            disable=not self.terminal, mininterval=0.2)
+            self.since, self.first = time.monotonic(), self.step + 1  # the first update warms up
         self.step += 1
-        if self.active:
-            self.bar.update(self.batch_size)
+        if not self.active:
+            return
+        self.bar.update(self.batches.size)
+        if self.step <= self.first:
+            self.since = time.monotonic()
+        elif time.monotonic() - self.since > self.due:
+            if self.due == FIRST_LINE or not self.terminal:
+                self.say(f"update {self.step:,} of {self.last:,}")
+            self.due = time.monotonic() - self.since + EACH
+
+    def say(self, what, measured=()):
+        """A line of what is done, the losses and `measured`, {name: number}, speed, and the time that is left."""
+        seconds = (time.monotonic() - self.since) / max(1, self.step - self.first)
+        values = [f"{name} {value:.4f}" for name, value in {**self.latest, **dict(measured)}.items()]
+        rest = f"about {duration((self.last - self.step) * seconds)} to go"
+        line = "  ".join([what, *values, f"{self.batches.size / seconds:,.0f} images/s", rest])
+        self.bar.write(line, file=sys.stderr) if self.terminal else say(line)
 
     def losses(self, names, rows):
         """Shows the mean of the losses just read (rows: float32 (n, names)), and writes it to TensorBoard."""
@@ -119,14 +141,10 @@ class Progress:
             self.events.add_scalar(tag, value, self.step)
 
     def epoch_ends(self, measured):
-        """Ends the epoch's bar with a line of its losses and of `measured`, {name: number}."""
-        if self.bar is None:
-            return
-        self.bar.close()
-        self.bar = None
-        rate = (self.step - self.first) * self.batch_size / (time.monotonic() - self.since)
-        values = "  ".join(f"{name} {value:.4f}" for name, value in {**self.latest, **measured}.items())
-        say(f"epoch {self.step // self.per_epoch}/{self.epochs}  {values}  {rate:,.0f} images/s")
+        """A line of the epoch's losses and of `measured`, {name: number}."""
+        if self.bar is not None:
+            epochs = -(-self.last // self.batches.per_epoch)
+            self.say(f"epoch {self.step // self.batches.per_epoch}/{epochs}", measured)
 
     def close(self):
         """Ends bar and events."""
@@ -136,26 +154,30 @@ class Progress:
 
 
 class Signals:
-    """Inside the `with` block the first SIGINT or SIGTERM only sets `received`; a second one ends the process as ever.
+    """Inside the `with` block the first SIGINT, SIGTERM or SIGHUP only sets `received` to its number and says so; a
+    second one ends the process as ever.
 
-    True once `agreed` is set: all ranks stop after the same update."""
+    True once `agreed` is set, to that number: all ranks stop after the same update."""
 
     def __init__(self):
-        self.received = self.agreed = False
+        self.received = self.agreed = 0
 
     def __bool__(self):
-        return self.agreed
+        return self.agreed > 0
 
     def _receive(self, number, frame):
-        self.received = True
+        self.received = number
         self._restore()
+        say("stopping after this update")
 
     def _restore(self):
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def __enter__(self):
-        self._before = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._before = {number: signal.signal(number, self._receive)
+                        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+                        if signal.getsignal(number) != signal.SIG_IGN}  # say of nohup
         return self
 
     def __exit__(self, *_):
@@ -189,14 +211,14 @@ def environment(device="cpu"):
                          "torchvision": torchvision.__version__, "numpy": np.__version__}}
 
 
-def write_record(path, model, options, steps, of, seconds, losses, curves, notice):
+def write_record(path, model, options, steps, of, per_epoch, seconds, losses, curves, notice):
     """Writes run.json: what was trained, how, for how long, on what, and the losses it ended with.
 
-    steps: the updates that are done, `of`: those of the whole run."""
+    steps: the updates that are done; of: those asked for; per_epoch: those of an epoch."""
     last = losses.values[-min(100, len(losses.values)):]
     record = {
         "model": model, "dataset": options.dataset, **({"notice": notice} if notice else {}), "seed": options.seed,
-        "steps": steps, "of": of, "seconds": round(seconds, 1), **environment(options.device),
+        "steps": steps, "of": of, "per_epoch": per_epoch, "seconds": round(seconds, 1), **environment(options.device),
         "options": to_plain(options),
         "final_losses": {name: round(float(value), 6) for name, value in zip(losses.names, last.mean(0), strict=True)}
         if len(last) else {},

@@ -101,28 +101,6 @@ def nearest(images, others, size=500):
     return (flat - pool[index]).norm(dim=1), index
 
 
-def pca_error(train, test, components):
-    """The squared error |x - x'|^2 of a test image x, pixels in [0, 1], with x' its projection on the first principal
-    components of the training images; the mean. train, test: uint8 (N, C, H, W)."""
-    from sklearn.decomposition import PCA
-
-    train, test = (images.cpu().flatten(1).float().numpy() / 255 for images in (train, test))
-    solver = "covariance_eigh" if train.shape[1] <= 1024 else "randomized"  # exact while that is fast
-    pca = PCA(min(components, *train.shape), svd_solver=solver, random_state=0).fit(train)
-    return float(((pca.inverse_transform(pca.transform(test)) - test) ** 2).sum(1).mean())
-
-
-def two_sample_accuracy(a, b):
-    """The share of points, of two sets (N, D) and (M, D) together, whose nearest other point is of their own set: near
-    0.5 where both are draws of one distribution (N = M), 1 where they lie apart, below 0.5 where one copies the other
-    (the nearest neighbour two-sample test of Xu et al. 2018, arXiv 1806.07755)."""
-    from sklearn.neighbors import NearestNeighbors
-
-    points, own = torch.cat([a, b]).cpu().numpy(), torch.cat([torch.zeros(len(a)), torch.ones(len(b))])
-    nearest = NearestNeighbors(n_neighbors=1).fit(points).kneighbors(return_distance=False)[:, 0]  # never itself
-    return (own == own[nearest]).float().mean().item()
-
-
 def measure(images, real, train, labels=None):
     """All metrics of images, as {name: number}: fid, kid, is, precision, recall, class_kl, nearest (the median distance
     to the nearest training image; far below that of real test images: memorised), agreement where labels are given.

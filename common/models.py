@@ -47,6 +47,11 @@ def load_file(file):
     return module
 
 
+def beside(file, name):
+    """The module <name>.py beside a file, whatever else was imported under that name: for a train.py, its model.py."""
+    return load_file(Path(file).resolve().with_name(f"{name}.py"))
+
+
 def load_networks(model, state, path):
     """The networks of a checkpoint, on the CPU: what the build of the module `model` returns, with the saved weights.
 

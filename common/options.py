@@ -6,6 +6,7 @@ import io
 import math
 import os
 import re
+import shlex
 import sys
 import types
 import typing
@@ -65,6 +66,7 @@ Seed = Annotated[int, Between(0, 2**32 - 1)]  # what all random generators take
 Positive = Annotated[float, Between(0, above=True)]  # (0, inf)
 NonNegative = Annotated[float, Between(0)]  # [0, inf)
 Decay = Annotated[float, Between(0, 1, below=True)]  # [0, 1)
+Share = Annotated[float, Between(0, 1, above=True)]  # (0, 1]
 
 
 @dataclass
@@ -91,14 +93,14 @@ def flag_of(field):
     return "--" + field.replace("_", "-")
 
 
-def parse(cls, defaults=None, args=None):
-    """Parses the command line into the dataclass `cls`, starting from the instance `defaults`, and checks every bound.
+def parse(cls, args=None):
+    """Parses the command line into the dataclass `cls` and checks every bound.
 
     Raises InputError (one line that names the flag) on a bad value; exits with 0 after --help."""
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint), warnings.catch_warnings(action="ignore"):
-            options = tyro.cli(cls, default=defaults, args=args, description=cls.__doc__,
+            options = tyro.cli(cls, args=args, description=cls.__doc__,
                                config=(tyro.conf.FlagCreatePairsOff,))
     except SystemExit as stop:
         if stop.code in (0, None):
@@ -164,17 +166,19 @@ def parse_resumed(cls, saved, args=None):
     Raises InputError, naming the flags, where one is given that differs from the saved run's."""
     import typeguard
 
-    known = {field.name for field in dataclasses.fields(cls)}
-    if set(saved) != known:
-        odd = ", ".join(sorted(flag_of(str(name)) for name in set(saved) ^ known))
+    annotated = typing.get_type_hints(cls, include_extras=True)
+    hints = {field.name: annotated[field.name] for field in dataclasses.fields(cls)}
+    if set(saved) != set(hints):
+        odd = ", ".join(sorted(flag_of(str(name)) for name in set(saved) ^ set(hints)))
         raise InputError(f"--resume: the checkpoint was written with other options ({odd})")
-    kept = {name: value for name, value in saved.items() if name not in ("eager", "max_steps", "out_dir", "resume")}
+    options = parse(cls, args)
+    words = {word.split("=")[0].replace("_", "-") for word in given(args=args)}
     try:
-        for name, hint in typing.get_type_hints(cls, include_extras=True).items():
-            if name in kept and name != "data_dir":
-                typeguard.check_type(kept[name], hint)
-        kept["data_dir"] = Path(kept["data_dir"]) if kept["data_dir"] else None
-        options = parse(cls, cls(**kept), args)
+        for name in hints.keys() - {"eager", "max_steps", "out_dir", "resume"}:
+            if flag_of(name) not in words:
+                value = Path(saved[name]) if name == "data_dir" and saved[name] else saved[name]
+                setattr(options, name, typeguard.check_type(value, hints[name]))
+        check(options)
     except (TypeError, ValueError, typeguard.TypeCheckError) as error:
         raise InputError(f"--resume: the checkpoint's options cannot be used ({error})") from None
     for name in ("dataset", "device", "precision"):  # "auto" means what it was then
@@ -185,3 +189,27 @@ def parse_resumed(cls, saved, args=None):
     if changed:
         raise InputError(f"--resume: other options than the checkpoint's: {'; '.join(changed)}")
     return options
+
+
+def given(*without, args=None):
+    """The words of the command line, but for some flags."""
+    return [word for word in (sys.argv[1:] if args is None else args) if word not in without]
+
+
+def as_flags(cls, saved):
+    """The words of a command line that gives the options `saved` (a `to_plain` dict), without those that are the
+    default of `cls` or that a resumed run takes from its checkpoint's place."""
+    words = []
+    for field in dataclasses.fields(cls):
+        value = saved.get(field.name)
+        if field.name in ("out_dir", "resume", "max_steps", "device", "precision") or value in (None, field.default):
+            continue
+        words += [flag_of(field.name), *([] if value is True else [str(value)])]
+    return words
+
+
+def command_line(*words):
+    """The command that runs this script with these words, as one types it."""
+    ranks = os.environ.get("WORLD_SIZE", "1")
+    start = ["python"] if ranks == "1" else ["torchrun", f"--nproc-per-node={ranks}"]
+    return shlex.join([*start, sys.argv[0], *map(str, words)])

@@ -11,8 +11,9 @@ import torch
 
 from common import acceleration, checkpoint, data, distribution, images
 from common.files import lock, writable_folder
-from common.log import Losses, NotFinite, Progress, Signals, add_results, check_finite, say, write_record
-from common.options import InputError, parse, parse_resumed, refusing, to_plain
+from common.log import Losses, NotFinite, Progress, Signals, add_results, check_finite, device_name, say, write_record
+from common.options import InputError, command_line, given, parse, parse_resumed, refusing, to_plain
+from common.previous import put_aside
 
 READ_EVERY = 20  # updates between two looks at the losses
 AGREE_EVERY = 10  # updates between two agreements of several ranks on when to save and stop
@@ -24,6 +25,7 @@ class Run:
 
     Ends the process with status 2 and one line on stderr where something that the user gave cannot be used.
     Where the options have a `variant` (a field or a property), files lie in subfolders of that name.
+    args: the words of the command line; default: those that the process was started with.
 
     Attributes:
         options: the instance of `Options`, with dataset, device and precision resolved.
@@ -31,29 +33,30 @@ class Run:
         image: {"channels": C, "image_size": S}, as `build` functions take them.
     """
 
-    def __init__(self, Options, file):
+    def __init__(self, Options, file, args=None):
         self.folder = Path(file).resolve().parent
         self._refusing = partial(refusing, f"{self.folder.name}/{Path(file).name}")
         with self._refusing():
-            self._read_options(Options)
+            self._read_options(Options, args)
             self._read_data()
             self._samples = writable_folder(self._out / "samples" / self._variant, "--out-dir")
             if not self.options.resume:
                 self._lock = lock(writable_folder(self._checkpoint.parent, "--out-dir"), "--out-dir")
         self._networks, self._fields, self._optimizers, self._tensors, self._draw = {}, {}, [], {}, None
+        self._schedules = []
         self._step, self._losses, self._curves, self._frames, self._seconds = 0, Losses(), {}, [], 0.0
         self._restore(self._continue)
         checkpoint.seed_everything(self.options.seed)  # for the weights; `batches` seeds what follows
 
-    def _read_options(self, Options):
-        opt, ranks = parse(Options), int(os.environ.get("WORLD_SIZE", 1))
+    def _read_options(self, Options, args):
+        opt, ranks = parse(Options, args), int(os.environ.get("WORLD_SIZE", 1))
         self._out, self._variant = opt.out_dir or self.folder, getattr(opt, "variant", "")
         self._checkpoint = self._out / "checkpoints" / self._variant / "checkpoint.pt"
         if opt.resume and self._checkpoint.exists():  # before it is read: another run may be about to replace it
             self._lock = lock(self._checkpoint.parent, "--out-dir")
         self._saved = checkpoint.load(self._checkpoint, self.folder.name, ranks) if opt.resume else None
         if self._saved:
-            opt = parse_resumed(Options, self._saved["options"])
+            opt = parse_resumed(Options, self._saved["options"], args)
         device = acceleration.find_device(opt.device)
         opt.device, opt.precision = device.type, acceleration.find_precision(opt.precision, device)
         acceleration.set_precision(opt.precision)
@@ -120,6 +123,14 @@ class Run:
         self._tensors[name] = tensor
         return tensor
 
+    def schedule(self, function):
+        """A 0-d float32 tensor that is function(share) in each update, for step sizes and whatever else changes over a
+        run; share, in [0, 1), is the share of the run's updates that are done: --epochs and --batch-size change the
+        length of the run, not the shape of the schedule."""
+        tensor = torch.tensor(float(function(0.0)), device=self._device)
+        self._schedules.append((tensor, function))
+        return tensor
+
     def noise(self, n, dim):
         """Fixed z ~ N(0, I), float32 (n, dim), a function of the seed alone: latents whose images `show` follows."""
         return torch.randn(n, dim, generator=torch.Generator().manual_seed(self.options.seed)).to(self._device)
@@ -142,10 +153,12 @@ class Run:
         with self._refusing(), Signals() as stop:
             while self._step < self._last and not stop:
                 batch = self._batches[self._step]
+                for tensor, function in self._schedules:
+                    tensor.fill_(function(self._step / self._whole))
                 self._step += 1
                 yield batch
                 self._between(stop)
-            self._finish()
+            self._finish(stop)
 
     def log(self, losses):
         """Keeps the losses of one update, {name: 0-d tensor}, without waiting for their values."""
@@ -188,14 +201,20 @@ class Run:
         opt, rank = self.options, distribution.rank()
         self._batches = data.Batches((self.train.images, self.train.labels), batch_size=opt.batch_size, n=n,
                                      seed=opt.seed, rank=rank, ranks=distribution.ranks())
-        self._last = min(opt.max_steps or sys.maxsize, opt.epochs * self._batches.per_epoch)
+        self._whole = opt.epochs * self._batches.per_epoch  # updates of the run, which --max-steps may cut
+        if self._saved and self._schedules and opt.epochs != self._saved["options"]["epochs"]:
+            raise InputError(f"--epochs: was {self._saved['options']['epochs']}, and this model's schedule follows the "
+                             f"length of the run; to start afresh: {command_line(*given('--resume'))}")
+        self._last = min(opt.max_steps or sys.maxsize, self._whole)
         checkpoint.seed_everything(opt.seed * 1000 + 1 + rank)
         self._restore(partial(checkpoint.set_random_state, device=self._device), "random", rank)
         if rank == 0 and not self._saved:
-            checkpoint.keep_previous(self._checkpoint)
+            put_aside(self._out, self._variant, type(opt))
         self.save("real", next(iter(self.train.batches(100)))[0])
-        self._progress = Progress(self._out / "logs" / self._variant, opt.epochs, self._batches.size,
-                                  self._batches.per_epoch, self._step)
+        say(f"{self._title}: {len(self.train):,} images on {device_name(opt.device)}, {opt.precision}, "
+            f"{torch.get_num_threads()} threads; {self._last:,} updates ({opt.epochs} epochs of "
+            f"{self._batches.per_epoch:,})" + (f", {self._step:,} are done" if self._step else ""))
+        self._progress = Progress(self._out / "logs" / self._variant, self._batches, self._step, self._last)
         self._began = time.monotonic() - self._seconds
         if not self._saved:
             self._save_checkpoint()
@@ -205,7 +224,7 @@ class Run:
         ends = self._epoch_ends
         agree = ends or self._step % AGREE_EVERY == 0 or distribution.ranks() == 1
         due = agree and distribution.any_rank(time.monotonic() - self._saved_at > SAVE_EVERY)
-        stop.agreed = agree and distribution.any_rank(stop.received)
+        stop.agreed = max(distribution.gather(stop.received)) if agree else 0
         if ends or due or stop or self._step % READ_EVERY == 0:
             self._read_losses()
         if ends:
@@ -235,7 +254,7 @@ class Run:
                 "seconds": time.monotonic() - self._began})
         self._saved_at, self._saved_step = time.monotonic(), self._step
 
-    def _finish(self):
+    def _finish(self, stop):
         self._read_losses()
         if self._saved_step != self._step:
             self._save_checkpoint()
@@ -244,6 +263,11 @@ class Run:
                 self.save(f"epoch_{self._step // self._batches.per_epoch + 1:04d}", self._draw())
             images.save_run(self._samples, self._frames, self._losses, self._curves, self._title)
             write_record(self._samples / "run.json", self.folder.name, self.options, self._step, self._last,
-                         time.monotonic() - self._began, self._losses, self._curves, self._notice)
+                         self._batches.per_epoch, time.monotonic() - self._began, self._losses, self._curves,
+                         self._notice)
         self._progress.close()
-        say(f"{self._step:,} of {max(self._step, self._last):,} updates are done, see {self._samples}")
+        done = f"{self._step:,} of {max(self._step, self._last):,} updates are done, see {self._samples}"
+        if stop and self._step < self._last:
+            say(f"{done}; to go on: {command_line(*given('--resume'), '--resume')}")
+            raise SystemExit(128 + stop.agreed)
+        say(done)

@@ -1,18 +1,20 @@
-"""Draws the structure of each model as img_src/<Model>.svg:    python img_src/draw.py
+"""Draws the structure of models as img_src/<Model>.svg:    python img_src/draw.py [GAN ...]
 
 Layers and shapes are read from the networks that the model's `build()` returns, by running them once. How they are
-wired, and the losses, is one short function per model at the end of this file: to add a model, write one and name it in
-DIAGRAMS."""
+wired, and the losses, is a short function in the model's own folder, in figures.py: `diagram(parts, nets)` returns a
+Diagram of the networks `nets`, made of `parts`, which are the PARTS of this file. A model without it has no diagram."""
 
 import math
 import sys
 from collections import namedtuple
+from dataclasses import dataclass
 from itertools import cycle, pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib
 import torch
+import tyro
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Polygon
@@ -20,7 +22,8 @@ from torch import nn
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-from common.models import load_file  # noqa: E402
+from common.models import find_folder, load_file  # noqa: E402
+from common.options import InputError, parse, refusing  # noqa: E402
 
 STYLE = {"svg.fonttype": "path", "svg.hashsalt": "img_src", "font.family": "DejaVu Sans", "mathtext.fontset": "cm"}
 INK, NETWORKS = "#222222", ("#3a6fb0", "#cf6a1f", "#3f8a57", "#8059a0")
@@ -106,13 +109,15 @@ def loss(name, formula):
 
 
 class Diagram:
-    """A drawing that grows downwards, row by row. `content`: all that it says, as lines of text, whatever the fonts."""
+    """A drawing that grows downwards, row by row. `content`: all that it says, as lines of text, whatever the fonts.
+    `outside`: where an arrow turns that leads along the right and the upper margin, around everything."""
 
     def __init__(self, columns=5):
         """columns: the number of stages in the widest row."""
         self.figure = Figure(facecolor="white", dpi=72)
         self.axes = self.figure.add_axes((0, 0, 1, 1), frame_on=False, xticks=(), yticks=())
         self.width, self.y = 2 * (MARGIN + VARIABLE + ARROW) + columns * STAGE, MARGIN + 2
+        self.outside = self.width - MARGIN / 2, MARGIN / 2
         self.content, self.colours = [], cycle(NETWORKS)
 
     def row(self, *items, joined=True):
@@ -232,139 +237,45 @@ def tint(colour, part):
     return [part * c + 1 - part for c in to_rgb(colour)]
 
 
-def gan(nets, name="Discriminator $D$", said=("logit", r"of $D(\cdot)$"),
-        d_loss=("$D$ ascends", r"$\log D(x) + \log(1 - D(G(z)))$"), g_loss=("$G$ ascends", r"$\log D(G(z))$")):
-    """A game of G and D; name, said and the losses are D's name, what it says, and (who does what, formula)."""
-    z, x = torch.zeros(1, nets["G"].latent_dim), torch.zeros(1, 1, 32, 32)
-    G, D = Net("Generator $G$", nets["G"], z), Net(name, nets["D"], x)
-    fake, output = variable("$G(z)$", G.output, "fake"), variable(said[0], D.output, said[1])
-    d_loss, g_loss = loss(*d_loss), loss(*g_loss)
-    diagram = Diagram()
-    diagram.row(variable("$z$", z, r"$\mathcal{N}(0, I)$"), G, fake)
-    diagram.row(variable("$x$", x, "real"), D, output)
-    diagram.row(d_loss, g_loss, joined=False)
-    diagram.arrow(fake.at("bottom"), D.at("top", D.x0 + STAGE / 2), label="detached for the loss of $D$")
-    diagram.arrow(output.at("bottom"), d_loss.at("top", d_loss.x1 - 30))
-    diagram.arrow(output.at("bottom"), g_loss.at("top", output.at("top").x))
-    diagram.arrow(d_loss.at("top"), D.at("bottom", d_loss.at("top").x), update=True)
-    diagram.arrow(g_loss.at("right"), G.at("top"), diagram.width - MARGIN / 2, MARGIN / 2, update=True)
-    return diagram
+# what the function `diagram` of a model draws with
+PARTS = SimpleNamespace(Diagram=Diagram, Net=Net, variable=variable, loss=loss, STAGE=STAGE, ARROW=ARROW)
 
 
-SCORE = ("score", r"$D(\cdot)$")
+@dataclass
+class Options:
+    """Draws the structure of models."""
+
+    models: tyro.conf.Positional[tuple[str, ...]] = ()  # their folders; default: all that have a diagram
 
 
-def wgan(nets):
-    return gan(nets, "Critic $D$", SCORE, ("$D$ ascends, five times, and is clipped", r"$D(x) - D(G(z))$"),
-               ("$G$ ascends", "$D(G(z))$"))
+def diagram_of(folder):
+    """The function `diagram` of a model's figures.py, or None."""
+    file = folder / "figures.py"
+    return getattr(load_file(file), "diagram", None) if file.is_file() else None
 
 
-def wgan_gp(nets):
-    return gan(nets, "Critic $D$", SCORE,
-               (r"$D$ ascends, five times, $\hat{x}$ between $x$ and $G(z)$",
-                r"$D(x) - D(G(z)) - \lambda\,(|\nabla D(\hat{x})| - 1)^2$"),
-               ("$G$ ascends", "$D(G(z))$"))
-
-
-def lsgan(nets):
-    return gan(nets, said=SCORE,
-               d_loss=("$D$ descends", r"$\frac{1}{2}(D(x) - b)^2 + \frac{1}{2}(D(G(z)) - a)^2$"),
-               g_loss=("$G$ descends", r"$\frac{1}{2}(D(G(z)) - c)^2$"))
-
-
-def classification(nets):
-    x = torch.zeros(1, 1, 32, 32)
-    net = Net("Network", nets["net"], x)
-    logits = variable("logits", net.output)
-    cross_entropy = loss("The network descends the cross-entropy", r"$-\log\,\mathrm{softmax}(\mathrm{logits})_y$")
-    diagram = Diagram()
-    diagram.row(variable("$x$", x, "image"), net, logits)
-    diagram.row(variable("$y$", note="label"), cross_entropy)
-    diagram.arrow(logits.at("bottom"), cross_entropy.at("top", logits.at("top").x))
-    diagram.arrow(cross_entropy.at("top", net.at("top").x), net.at("bottom"), update=True)
-    return diagram
-
-
-def ae(nets):
-    x = torch.zeros(1, 1, 32, 32)
-    encoder = Net("Encoder", nets["encoder"], x)
-    decoder = Net("Decoder", nets["decoder"], encoder.output)
-    code, again, output = variable("$z$", encoder.output, "code"), variable("$z$"), variable("$x'$", decoder.output)
-    error = loss("Encoder and decoder descend", r"$|x - x'|^2 + \lambda\,|z|^2$")
-    diagram = Diagram(columns=4)
-    diagram.row(variable("$x$", x, "image"), encoder, code)
-    diagram.row(again, decoder, output)
-    diagram.row(error)
-    diagram.arrow(code.at("bottom"), again.at("top"))
-    diagram.arrow(output.at("bottom"), error.at("top", output.at("top").x))
-    diagram.arrow(error.at("top", decoder.at("top").x), decoder.at("bottom"), update=True)
-    diagram.arrow(error.at("right"), encoder.at("top"), diagram.width - MARGIN / 2, MARGIN / 2, update=True)
-    return diagram
-
-
-def vae(nets):
-    x = torch.zeros(1, 784)
-    encoder = Net("Encoder $q(z|x)$", nets["encoder"], x)
-    mu, logvar = encoder.output
-    decoder = Net("Decoder $p(x|z)$", nets["decoder"], mu)
-    z, logits = variable("$z$", mu, r"$\mu + \sigma\epsilon$"), variable("logits", decoder.output)
-    mean, log_variance = variable(r"$\mu$", mu), variable(r"$\log\sigma^2$", logvar)
-    elbo = loss("Encoder and decoder descend",
-                r"$-\log p(x|z) + \mathrm{KL}(\mathcal{N}(\mu, \sigma^2)\,||\,\mathcal{N}(0, I))$")
-    diagram = Diagram(columns=4)
-    diagram.row(variable("$x$", x, "pixels"), encoder, (mean, log_variance))
-    diagram.row(variable(r"$\epsilon$", mu, r"$\mathcal{N}(0, I)$"), z, decoder, logits)
-    diagram.row(elbo)
-    diagram.arrow(log_variance.at("bottom"), z.at("top"))
-    diagram.arrow(mean.at("right"), z.at("top"), mean.x1 + ARROW / 2, z.row[0] - 23)
-    diagram.arrow(logits.at("bottom"), elbo.at("top", logits.at("top").x))
-    diagram.arrow(elbo.at("top", decoder.at("top").x), decoder.at("bottom"), update=True)
-    diagram.arrow(elbo.at("right"), encoder.at("top"), diagram.width - MARGIN / 2, MARGIN / 2, update=True)
-    return diagram
-
-
-def adversarial_autoencoder(nets):
-    x, z = torch.zeros(1, 1, 32, 32), torch.zeros(1, 2)
-    encoder, decoder = Net("Encoder", nets["encoder"], x), Net("Decoder", nets["decoder"], z)
-    D = Net("Discriminator $D$", nets["D"], z)
-    code, output = variable("code", encoder.output), variable("$x'$", decoder.output)
-    again, prior = variable("code"), variable("$z$", z, "prior $p(z)$")
-    logit = variable("logit", D.output, r"of $D(\cdot)$")
-    error = loss("1: both descend", "$|x - x'|^2$")
-    d_loss = loss("2: $D$ ascends", r"$\log D(z) + \log(1 - D(\mathrm{code}))$")
-    e_loss = loss("2: encoder ascends", r"$\log D(\mathrm{code})$")
-    diagram = Diagram()
-    diagram.row(variable("$x$", x, "image"), encoder, code)
-    diagram.row(again, decoder, output, error)
-    diagram.row(prior, D, logit)
-    diagram.row(d_loss, e_loss, joined=False)
-    diagram.arrow(code.at("bottom"), again.at("top"))
-    diagram.arrow(again.at("bottom"), D.at("top"), label="detached for the loss of $D$")
-    diagram.arrow(logit.at("bottom"), d_loss.at("top", d_loss.x1 - 30))
-    diagram.arrow(logit.at("bottom"), e_loss.at("top", logit.at("top").x))
-    diagram.arrow(error.at("bottom"), decoder.at("bottom", decoder.x1 - STAGE / 2), decoder.y1 + 23, update=True)
-    diagram.arrow(d_loss.at("top", D.x0 + STAGE / 2), D.at("bottom", D.x0 + STAGE / 2), update=True)
-    for phase in (error, e_loss):
-        diagram.arrow(phase.at("right"), encoder.at("top"), diagram.width - MARGIN / 2, MARGIN / 2, update=True)
-    return diagram
-
-
-# the model's folder: how it is wired
-DIAGRAMS = {"AE": ae, "Adversarial_Autoencoder": adversarial_autoencoder, "Classification": classification, "GAN": gan,
-            "LSGAN": lsgan, "VAE": vae, "WGAN": wgan, "WGAN-GP": wgan_gp}
-
-
-def draw(name, folder=HERE):
-    """Draws the model in the folder `name` as <folder>/<name>.svg; returns that path."""
-    model = load_file(HERE.parent / name / "model.py")
-    path = Path(folder) / f"{name}.svg"
+def draw(folder, into=HERE):
+    """Draws the model in `folder`, which has a diagram, as <into>/<Model>.svg; returns that path."""
+    path = Path(into) / f"{folder.name}.svg"
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # a user's matplotlibrc changes nothing
         matplotlib.rcParams.update(STYLE)
-        DIAGRAMS[name](model.build()).save(path, name)
+        diagram_of(folder)(PARTS, load_file(folder / "model.py").build()).save(path, folder.name)
     return path
 
 
+def main():
+    folders = [find_folder(name) for name in parse(Options).models]
+    for folder in folders:
+        if not diagram_of(folder):
+            raise InputError(f"{folder} has no diagram: there is no function `diagram` in a figures.py")
+    if not folders:
+        models = sorted(file for pattern in ("*/model.py", "misc/*/model.py") for file in HERE.parent.glob(pattern))
+        folders = [file.parent for file in models if diagram_of(file.parent)]
+    for folder in folders:
+        print(draw(folder))
+
+
 if __name__ == "__main__":
-    for name in DIAGRAMS:
-        print(draw(name))
+    with refusing("img_src/draw.py"):
+        main()

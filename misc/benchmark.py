@@ -3,7 +3,7 @@
 Ours is GAN/train.py itself, as a user gets it: data, losses, logging, checkpoints included. The usual way has the same
 networks, batch and losses, but plain layers in float32, a DataLoader with transforms of each image, fakes drawn twice,
 and `.item()` every update. Both run in this one process, in turns; the ratio of each pair of turns is what counts,
-because other load on the machine then meets both. Writes a table, misc/benchmark_<device>.json and a plot, and ends
+because other load on the machine then meets both. Writes a table, benchmark_<device>.json and a plot, and ends
 with one line `ratio: X.XX`, the median over the pairs."""
 
 import contextlib
@@ -28,8 +28,8 @@ from torch import nn
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from common import Count, acceleration, data, layers  # noqa: E402
-from common.files import writable_folder  # noqa: E402
+from common import Count, data, layers  # noqa: E402
+from common.files import misc_folder, writable_folder  # noqa: E402
 from common.log import device_name, write_json  # noqa: E402
 from common.options import Between, parse, refusing  # noqa: E402
 from common.run import Run  # noqa: E402
@@ -43,16 +43,15 @@ class Options:
     dataset: Literal["auto", "mnist", "digits"] = "auto"  # auto: mnist where it can be had
     pairs: Annotated[int, Between(5)] = 5  # pairs of turns
     updates: Count | None = None  # of ours in a turn; default: 30, with --quick 6; on a GPU two epochs and one
-    out_dir: Path = ROOT / "misc"  # where JSON and plot go
+    out_dir: Path | None = None  # where JSON and plot go; default: misc/samples/
+    publish: bool = False  # write to misc/results/, which is committed, instead
 
 
 ABLATION = {  # what is switched off -> the flags or the switch
     "bf16 (all in float32)": ["--precision", "fp32"],
     "convolutions as matrix products": "matmul_conv",
-    "BatchNorm on rows": "flat_batchnorm",
     "fused Adam": "fused_step",
     "channels_last memory": "channels_last",
-    "freed memory kept": "kept_memory",
     "CUDA graph": ["--eager"],
 }
 
@@ -94,20 +93,17 @@ class Ours:
                 yield batch
 
         Run.batches = batches
-        argv, path = sys.argv, list(sys.path)
+        argv = sys.argv
         try:
             said = io.StringIO()
             with tempfile.TemporaryDirectory() as out, contextlib.redirect_stderr(said):
                 sys.argv = [str(ROOT / "GAN" / "train.py"), *self.flags, "--out-dir", out]
-                sys.path.insert(0, str(ROOT / "GAN"))
-                sys.modules.pop("model", None)
                 runpy.run_path(sys.argv[0], run_name="__main__")
         except SystemExit:
             print(said.getvalue(), file=sys.stderr)
             raise
         finally:
-            Run.batches, sys.argv, sys.path[:] = original, argv, path
-            sys.modules.pop("model", None)
+            Run.batches, sys.argv = original, argv
         return seconds
 
 
@@ -162,9 +158,8 @@ class Usual:
         return d_loss.item(), g_loss.item()
 
     def turn(self, updates):
-        """The seconds that so many updates take, with TF32 and memory as PyTorch has them, which Run changes."""
+        """The seconds that so many updates take, with TF32 as PyTorch has it, which Run changes."""
         before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, True
-        acceleration.keep_memory(False)
         synchronize()
         began = time.perf_counter()
         for _ in range(updates):
@@ -176,7 +171,6 @@ class Usual:
         synchronize()
         seconds = time.perf_counter() - began
         torch.backends.cudnn.allow_tf32 = before
-        acceleration.keep_memory(layers.SWITCHES["kept_memory"])
         return seconds
 
 
@@ -258,7 +252,8 @@ def two_ranks(dataset):
         for steps in (10, 40):
             with tempfile.TemporaryDirectory() as out:
                 launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-                flags = ["--dataset", dataset, "--device", "cpu", "--max-steps", str(steps), "--out-dir", out]
+                flags = ["--dataset", dataset, "--device", "cpu", "--batch-size", "128"]
+                flags += ["--max-steps", str(steps), "--out-dir", out]
                 subprocess.run([sys.executable, *(launch if ranks > 1 else []), str(ROOT / "GAN" / "train.py"), *flags],
                                capture_output=True, check=True)
                 seconds.append(json.loads((Path(out) / "samples" / "run.json").read_text("utf-8"))["seconds"])
@@ -268,8 +263,7 @@ def two_ranks(dataset):
 
 def ablation(updates, dataset, device):
     """Images/s with each optimisation switched off, in rounds with all switched on: {name: [images/s, ...]}."""
-    cpu = ("convolutions as matrix products", "BatchNorm on rows", "freed memory kept")
-    other = cpu if device.type == "cuda" else ("CUDA graph",)
+    other = ("convolutions as matrix products",) if device.type == "cuda" else ("CUDA graph",)
     names = {name: off for name, off in ABLATION.items() if name not in other}  # the others never run on this device
     rates = {"all on": [], **{name: [] for name in names}}
     for _ in range(3):
@@ -311,7 +305,7 @@ def main():
     if sys.argv[1:2] == ["child"]:
         return child(*sys.argv[2:])
     opt = parse(Options)
-    writable_folder(opt.out_dir, "--out-dir")
+    out_dir = writable_folder(opt.out_dir or misc_folder(opt.publish), "--out-dir")
     opt.dataset, notice = data.resolve(opt.dataset, data.data_dir())
     if notice:
         print(notice)
@@ -364,8 +358,8 @@ def main():
         print("\non the CPU: " + ", ".join(f"{ranks} process{'es' * (ranks > 1)} {rate:,.0f} images/s"
                                            for ranks, rate in result["ranks"].items()))
     name = "benchmark_" + ("gpu" if gpu else "cpu") + ("_quick" if opt.quick else "")
-    plot(opt.out_dir / f"{name}.png", result["batch_sizes"], f"One update of a GAN, {device_name(device.type)}")
-    write_json(opt.out_dir / f"{name}.json", result)
+    plot(out_dir / f"{name}.png", result["batch_sizes"], f"One update of a GAN, {device_name(device.type)}")
+    write_json(out_dir / f"{name}.json", result)
     print(f"\nratio: {result['ratio']['median']:.2f}")
 
 

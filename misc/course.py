@@ -1,8 +1,8 @@
-"""Draws how models became better, misc/course.png:    python misc/course.py GAN WGAN WGAN-GP LSGAN
+"""Draws how models became better:    python misc/course.py GAN WGAN WGAN-GP LSGAN
 
 From the result.json of each, of a variant for which misc/seeds.py measured --every so many epochs: the FID of all over
-the updates of G and over time, and of each alone, as course.png in <Model>/samples/, of a variant in its subfolder
-there, FID and losses (means since the point before) over the updates."""
+the updates of G and over time, and of each alone, as <Model>/results/<variant>/course.png, FID and losses (means since
+the point before) over the updates."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ import tyro
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from common import Whole  # noqa: E402
-from common.files import writable_file  # noqa: E402
+from common.files import misc_folder, writable_file, writable_folder  # noqa: E402
 from common.images import save_figure  # noqa: E402
 from common.log import say  # noqa: E402
 from common.models import find_folder  # noqa: E402
@@ -29,12 +29,13 @@ class Options:
     models: tyro.conf.Positional[tuple[str, ...]]  # their folders
     variant: str = "default"  # of each, as in its result.json
     after: Whole = 0  # updates of G before which the rank correlations of the losses leave the points out
-    out: Path | None = None  # the picture of all; default: misc/course.png where there are two or more
+    out: Path | None = None  # the picture of all; default: misc/samples/course.png
+    publish: bool = False  # write misc/results/course.png, which is committed, instead
 
 
 def courses(folder, variant):
     """{seed: [point, ...]} of a model, see misc/seeds.py. Raises InputError where nothing was measured."""
-    file = folder / "samples" / "result.json"
+    file = folder / "results" / "result.json"
     try:
         entry = json.loads(file.read_text("utf-8"))[variant]
         return {seed: run["course"] for seed, run in zip(entry["seeds"], entry["runs"], strict=True)}
@@ -112,24 +113,20 @@ def draw_all(title, models):
 
 def main():
     opt = parse(Options)
-    out = opt.out or (ROOT / "misc" / "course.png" if len(opt.models) > 1 else None)
-    if out:
-        writable_file(out, "--out", ".png")
+    out = writable_file(opt.out or misc_folder(opt.publish) / "course.png", "--out", ".png")
     folders = [find_folder(name) for name in opt.models]
     if not folders or len(set(folders)) < len(folders):
         raise InputError("name one model or more, each once")
     models = {folder.name: courses(folder, opt.variant) for folder in folders}
     what = "" if opt.variant == "default" else f", {opt.variant}"
     for folder, (name, seeds) in zip(folders, models.items(), strict=True):
-        samples = folder / "samples" / (opt.variant if what else "")
-        samples.mkdir(exist_ok=True)
-        save_figure(samples / "course.png", draw_one(f"{name}{what}", seeds))
+        save_figure(writable_folder(folder / "results" / opt.variant, "MODELS") / "course.png",
+                    draw_one(f"{name}{what}", seeds))
         for loss in next(iter(seeds.values()))[0]["losses"]:
             late = ([point for point in points if point["updates"] >= opt.after] for points in seeds.values())
             say(f"{name}{what}: rank correlation of {loss} with the FID, each seed: {correlations(late, loss)}")
-    if out:
-        save_figure(out, draw_all(f"mean and range of {len(seeds)} seeds{what}", models))
-    say(f"see {out or samples / 'course.png'}")
+    save_figure(out, draw_all(f"mean and range of {len(seeds)} seeds{what}", models))
+    say(f"see {out}, and course.png in the results of each model")
 
 
 if __name__ == "__main__":

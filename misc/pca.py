@@ -1,4 +1,4 @@
-"""Draws the first two principal components of all training images, misc/mnist_pca.png:    python misc/pca.py"""
+"""Draws the first two principal components of all training images:    python misc/pca.py"""
 
 import sys
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from common import data  # noqa: E402
-from common.files import writable_file  # noqa: E402
+from common.files import misc_folder, writable_file  # noqa: E402
 from common.images import figure, save_figure, scatter_of_digits  # noqa: E402
 from common.log import say  # noqa: E402
 from common.options import parse, refusing  # noqa: E402
@@ -21,17 +21,19 @@ class Options:
 
     dataset: str = "mnist"  # mnist, fashion-mnist, kmnist, usps, digits, or folder:PATH
     data_dir: Path | None = None  # where the data sets lie; else $FUN_WITH_MNIST_DATA, else data/ of this repository
-    out: Path = ROOT / "misc" / "mnist_pca.png"
+    out: Path | None = None  # the picture; default: misc/samples/pca.png
+    publish: bool = False  # write misc/results/pca.png, which is committed, instead
 
 
 def main():
     from sklearn.decomposition import PCA
 
     opt = parse(Options)
-    writable_file(opt.out, "--out", ".png")
+    out = writable_file(opt.out or misc_folder(opt.publish) / "pca.png", "--out", ".png")
     root = data.data_dir(opt.data_dir)
-    name, _ = data.resolve(opt.dataset, root)
+    name, notice = data.resolve(opt.dataset, root)
     train = data.load(name, root)
+    shown = name + (" (NOT MNIST)" if notice else "")
     pixels = train.images.flatten(1).float().numpy() / 255
     pca = PCA(svd_solver="covariance_eigh" if len(pixels) > pixels.shape[1] else "full").fit(pixels)
     points, share = pca.transform(pixels)[:, :2], pca.explained_variance_ratio_ * 100
@@ -39,7 +41,7 @@ def main():
     fig, ax = figure(7.2, 6.4)
     scatter_of_digits(fig, ax, points, train.labels.numpy(), train.classes)
     ax.set(xlabel=f"first principal component ({share[0]:.1f}% of the variance)",
-           ylabel=f"second ({share[1]:.1f}%)", title=f"PCA of all {len(train):,} training images of {opt.dataset}")
+           ylabel=f"second ({share[1]:.1f}%)", title=f"PCA of all {len(train):,} training images of {shown}")
     inset = ax.inset_axes([0.7, 0.11, 0.28, 0.22])
     inset.plot(np.arange(1, len(share[:200]) + 1), np.cumsum(share)[:200], color="black")
     inset.set(xlabel="components", ylabel="% of variance", ylim=(0, 100))
@@ -47,10 +49,10 @@ def main():
     inset.patch.set_alpha(0.8)
     for label in (inset.xaxis.label, inset.yaxis.label):
         label.set_size(7)
-    save_figure(opt.out, fig)
+    save_figure(out, fig)
     total = np.cumsum(share)
     parts = [f"{n} components {total[n - 1]:.1f}%" for n in (2, 50, 100) if n <= len(total)]
-    say(f"{opt.out}: of the variance hold {', '.join(parts)}")
+    say(f"{out}: of the variance hold {', '.join(parts)}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Trains, generates and evaluates a model over several seeds:    python misc/seeds.py GAN --seeds 0 1 2 -- --epochs 20
 
 What follows `--` goes to train.py. Mean, spread (sample standard deviation) and every seed go to
-<Model>/samples/result.json, which this script alone writes, under the name of --variant. What is done is not done
-again: after an interruption the same command goes on where it was. With --every training is cut into pieces, which an
-exact resume makes the same as in one go, and FID and IS are measured after each, for misc/course.py to draw. `python
-misc/seeds.py baselines` scores those of misc/baselines.py instead."""
+<Model>/results/result.json, under the name of --variant, the pictures of the first seed to <Model>/results/<variant>/:
+this script alone writes there. What is done is not done again: after an interruption the same command goes on where it
+was. With --every training is cut into pieces, which an exact resume makes the same as in one go, and FID and IS are
+measured after each, for misc/course.py to draw. With --minutes a tenth of a training is timed instead. `python
+misc/seeds.py baselines` scores those of misc/baselines.py."""
 
 import ast
 import datetime
@@ -14,10 +15,10 @@ import math
 import re
 import shlex
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -50,6 +51,8 @@ class Options:
     n: Count = 10_000  # images drawn and measured for each seed
     every: Whole = 0  # measure also after each so many epochs, with 2,000 images; 0: at the end alone
     data_dir: Path | None = None  # where the data sets lie; else $FUN_WITH_MNIST_DATA, else data/ of this repository
+    pictures: tuple[str, ...] = ()  # those of the first seed that are kept, say: process samples scatter; default: all
+    minutes: bool = False  # time a tenth of a training, with nothing else on the machine, and note its minutes
     fresh: bool = False  # do again what is done, and keep what was there in a subfolder previous of each seed's folder
 
 
@@ -57,30 +60,24 @@ def has_checkpoint(work):
     return any(work.glob("checkpoints/**/checkpoint.pt"))
 
 
-def train(folder, work, flags):
-    """Runs the folder's train.py into `work`, on from its checkpoint where there is one. Returns its run.json.
+def train(folder, work, flags, until=None):
+    """Runs the folder's train.py, in this process, into `work`, up to update `until`, on from its checkpoint where
+    there is one. Returns its run.json.
 
-    Ends this process as train.py ended, where that did not train to the end or a signal asked for it."""
-    command = [sys.executable, str(folder / "train.py"), "--out-dir", str(work), *flags]
-    if has_checkpoint(work):
-        command.append("--resume")
-    child, received = subprocess.Popen(command, start_new_session=True), []  # so that Ctrl-C reaches it once, from here
-
-    def forward(number, _):
-        received.append(number)
-        child.send_signal(number)
-
-    handlers = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
-    status = child.wait()
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-    if received:
-        say(f"seeds: stopped at {work}; the same command, without --fresh, goes on from there")
-        raise SystemExit(128 + received[0])
-    if status:
-        if not has_checkpoint(work):  # flags that it refused bind nobody
+    Ends this process as train.py ended, where that did not train to the end."""
+    argv = sys.argv
+    sys.argv = [str(folder / "train.py"), "--out-dir", str(work), *flags,
+                *(["--max-steps", str(until)] if until else []), *(["--resume"] if has_checkpoint(work) else [])]
+    try:
+        load_file(folder / "train.py").main()
+    except SystemExit as stop:
+        if stop.code == 2 and not has_checkpoint(work):  # flags that it refused bind nobody
             (work / "training.json").unlink(missing_ok=True)
-        raise SystemExit(status)
+        if stop.code not in (1, 2):
+            say(f"seeds: stopped at {work}; the same command, without --fresh, goes on from there")
+        raise
+    finally:
+        sys.argv = argv
     run = json.loads(next(work.glob("samples/**/run.json")).read_text("utf-8"))
     if run["steps"] < run["of"]:
         raise InputError(f"{work}: the training ended after {run['steps']} of {run['of']} updates")
@@ -101,15 +98,26 @@ def read(path):
 
 
 def code(folder):
-    """A hash of what the model's two files do: of their syntax trees, without docstrings."""
+    """A hash of what the model's files do: of their syntax trees, without docstrings and diagram."""
     digest = hashlib.sha256()
-    for name in ("model.py", "train.py"):
-        tree = ast.parse((folder / name).read_text("utf-8"))
+    for name in ("model.py", "train.py", "figures.py"):
+        tree = ast.parse((folder / name).read_text("utf-8") if (folder / name).exists() else "")
+        tree.body = [node for node in tree.body if getattr(node, "name", "") != "diagram"]
         for node in ast.walk(tree):
             if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
                 node.body = node.body[1:]
         digest.update(ast.dump(tree).encode())
     return digest.hexdigest()[:16]
+
+
+def commit():
+    """The commit that is checked out, with "-dirty" where files differ from it; None where git does not know."""
+    try:
+        done = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty", "--exclude", "*"],
+                              capture_output=True, text=True)
+    except OSError:
+        return None
+    return done.stdout.strip() or None
 
 
 def kept(work, name, asked, make, renew=False):
@@ -146,13 +154,15 @@ def words(flags):
 
 
 def course(folder, work, seed, opt, flags):
-    """Trains up to the number of epochs in the flags and measures after each opt.every and the last: [{"epoch",
-    "updates", "seconds", "fid", "is", "losses": the mean of each since the point before}, ...]."""
-    points, real, flags = read(work / "course.json").get("points", []), None, words(flags)
-    place = flags.index("--epochs") + 1
-    last = int(flags[place])
-    for epoch in [*range(opt.every, last, opt.every), last][len(points):]:
-        run = train(folder, work, ["--seed", str(seed), *flags[:place], str(epoch), *flags[place + 1:]])
+    """Trains, and measures after each opt.every epochs and at the end: [{"epoch", "updates", "seconds", "fid", "is",
+    "losses": the mean of each since the point before}, ...]."""
+    points, real, flags = read(work / "course.json").get("points", []), None, ["--seed", str(seed), *flags]
+    if not has_checkpoint(work):
+        train(folder, work, flags, until=1)
+    whole = json.loads(next(work.glob("samples/**/run.json")).read_text("utf-8"))
+    per_epoch, epochs = whole["per_epoch"], whole["options"]["epochs"]
+    for epoch in [*range(opt.every, epochs, opt.every), epochs][len(points):]:
+        run = train(folder, work, flags, until=epoch * per_epoch)
         images, _, state = generate(folder, find_checkpoint(work), min(opt.n, COURSE), seed)
         if real is None:
             real, _ = scorer.score(references(state["options"], data.data_dir(opt.data_dir))[1])
@@ -166,13 +176,42 @@ def course(folder, work, seed, opt, flags):
     return points
 
 
+def minutes(folder, seed, opt, flags):
+    """How long a training takes, from the first tenth of one: {"minutes", "threads", "device", "date"}."""
+    with tempfile.TemporaryDirectory() as place:
+        work = Path(place)
+        given = ["--seed", str(seed), *flags, *(["--data-dir", str(opt.data_dir)] if opt.data_dir else [])]
+        first = train(folder, work, given, until=1)
+        whole = first["per_epoch"] * first["options"]["epochs"]
+        run = train(folder, work, given, until=max(2, whole // 10))
+        seconds = (run["seconds"] - first["seconds"]) / (run["steps"] - 1) * whole
+    return {"minutes": seconds / 60, "threads": run["threads"], "device": run["device"],
+            "date": datetime.date.today().isoformat()}
+
+
+def publish(folder, variant, work, names):
+    """Copies the pictures of a seed to results/<variant>/: all, or those of these names; `samples` is the last grid."""
+    samples = next(work.glob("samples/**/run.json")).parent
+    last = sorted(samples.glob("epoch_*.png"))[-1:]
+    pictures = {"samples": last[0]} if last else {}
+    pictures |= {file.stem: file for file in sorted(samples.iterdir()) if file.suffix in (".png", ".gif")
+                 and file.stem != "real" and not file.stem.startswith(("epoch_", "step_"))}
+    if unknown := set(names) - pictures.keys():
+        raise InputError(f"--pictures: there is no {', '.join(sorted(unknown))}, only {', '.join(pictures)}")
+    place = folder / "results" / variant
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    for name in names or pictures:
+        shutil.copy(pictures[name], place / f"{name}{pictures[name].suffix}")
+
+
 def one_seed(folder, work, seed, opt, flags):
     """Trains, generates and measures. Returns {"metrics", "run"}, plain data."""
     def trained():
         given = [*flags, *(["--data-dir", str(opt.data_dir)] if opt.data_dir else [])]
         points = course(folder, work, seed, opt, given) if opt.every else []
         run = train(folder, work, ["--seed", str(seed), *given])
-        return {"date": datetime.date.today().isoformat(), "precision": run["options"]["precision"],
+        return {"date": datetime.date.today().isoformat(), "commit": commit(), "precision": run["options"]["precision"],
                 "holdout": run["options"]["holdout"], "results": run.get("results", {}),
                 **({"course": points} if points else {}),
                 **{key: run[key] for key in ("dataset", "steps", "seconds", "device", "threads", "versions")}}
@@ -207,15 +246,19 @@ def summary(results):
             for name in results[0] for values in [[result[name] for result in results]]}
 
 
-def record(path, variant, results, opt, command):
+def record(path, variant, results, opt, command, **more):
     """Writes a variant's entry into a result.json, and leaves the other variants alone. Where seeds are lost by that,
     the file as it was is kept as result.json.previous."""
     before = read(path)
-    if set(before.get(variant, {}).get("seeds", [])) - set(opt.seeds):
+    earlier = before.get(variant, {})
+    if set(earlier.get("seeds", [])) - set(opt.seeds):
         write_json(path.with_name("result.json.previous"), before)
+    if earlier.get("code") == more.get("code") and "minutes" in earlier:
+        more["minutes"] = earlier["minutes"]
     entry = {"metrics": summary([result["metrics"] for result in results]), "seeds": list(opt.seeds), "images": opt.n,
              "scorer": scorer.sha256(scorer.WEIGHTS), "command": command,
-             "runs": [result["run"] for result in results]}
+             "runs": [result["run"] for result in results],
+             "commit": results[0]["run"].get("commit") or commit(), **more}
     write_json(path, {**before, variant: entry})
 
 
@@ -227,13 +270,11 @@ def check(opt, flags):
         raise InputError(f"--n: {opt.n} images are too few to be measured")
     if not opt.seeds or len(set(opt.seeds)) < len(opt.seeds) or not all(0 <= seed < 2**32 for seed in opt.seeds):
         raise InputError("--seeds: one or more different numbers from 0 on")
-    if opt.model == "baselines" and (flags or opt.every or opt.variant != "default"):
-        raise InputError("baselines are not trained: they take no --variant, no --every and no flags")
+    if opt.model == "baselines" and (flags or opt.every or opt.minutes or opt.variant != "default"):
+        raise InputError("baselines are not trained: they take no --variant, no --every, no --minutes and no flags")
     given = {word.replace("_", "-"): value for word, value in pairwise([*words(flags), ""])}
-    if opt.every and (not given.get("--epochs", "").isdigit() or "--max-steps" in given):
-        raise InputError("--every: give a number of --epochs after --, and no --max-steps")
-    if opt.every and opt.every > int(given["--epochs"]):
-        raise InputError(f"--every: {opt.every} is more than {given['--epochs']} epochs")
+    if (opt.every or opt.minutes) and "--max-steps" in given:
+        raise InputError("--max-steps: not with --every or --minutes, which cut the training themselves")
     for word, value in given.items():
         if word in TAKEN:
             raise InputError(f"{word}: not to be given after --, misc/seeds.py gives it")
@@ -241,6 +282,11 @@ def check(opt, flags):
             raise InputError(f"--dataset: the classifier that scores knows {', '.join(DIGITS)}, not {value}")
         if word == "--image-size" and value != "32":
             raise InputError(f"--image-size: the classifier that scores knows images of 32 x 32, not {value}")
+
+
+def work_of(folder, variant, seed):
+    """Where a seed is trained."""
+    return folder / "checkpoints" / "seeds" / variant.replace(" ", "_") / str(seed)
 
 
 def put_aside(work):
@@ -265,13 +311,19 @@ def main():
     folder = ROOT / "misc" if baselines else find_folder(opt.model)
     if opt.every and not hasattr(load_file(folder / "model.py"), "sample"):
         raise InputError(f"--every: {folder.name} makes no images")
-    result = writable_folder(folder / "samples", "MODEL") / "result.json"
-    read(result)  # a damaged one is told before hours of work
+    result = writable_folder(folder / "results", "MODEL") / "result.json"
+    entries = read(result)  # a damaged one is told before hours of work
+    if opt.minutes:
+        if opt.variant not in entries:
+            raise InputError(f"--minutes: {result} has no {opt.variant} yet")
+        entries[opt.variant]["minutes"] = took = minutes(folder, opt.seeds[0], opt, flags)
+        write_json(result, entries)
+        return say(f"{opt.variant}: {took['minutes']:.1f} minutes")
     command = shlex.join(["python", *sys.argv])
     for variant in BASELINES if baselines else (opt.variant,):
         results = []
         for seed in opt.seeds:
-            work = folder / "checkpoints" / "seeds" / variant.replace(" ", "_") / str(seed)
+            work = work_of(folder, variant, seed)
             held = lock(writable_folder(work, "--variant"), "--variant")
             if opt.fresh:
                 put_aside(work)
@@ -279,7 +331,9 @@ def main():
                            one_seed(folder, work, seed, opt, flags))
             held.release()
             say(f"{variant}, seed {seed}: " + "  ".join(f"{k} {v:.4g}" for k, v in results[-1]["metrics"].items()))
-        record(result, variant, results, opt, command)
+        if not baselines:
+            publish(folder, variant, work_of(folder, variant, opt.seeds[0]), opt.pictures)
+        record(result, variant, results, opt, command, **({} if baselines else {"code": code(folder)}))
     say(f"see {result}")
 
 

@@ -1,4 +1,4 @@
-"""Draws a t-SNE of training images, misc/mnist_tsne.png:    python misc/tsne.py
+"""Draws a t-SNE of training images:    python misc/tsne.py
 
 t-SNE (van der Maaten & Hinton 2008) of the first --n training images, on their first 50 principal components."""
 
@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from common import Count, Positive, data  # noqa: E402
-from common.files import writable_file  # noqa: E402
+from common.files import misc_folder, writable_file  # noqa: E402
 from common.images import figure, save_figure, scatter_of_digits  # noqa: E402
 from common.log import say  # noqa: E402
 from common.options import InputError, parse, refusing  # noqa: E402
@@ -23,7 +23,8 @@ class Options:
     perplexity: Positive = 30.0  # roughly how many neighbours each image keeps near
     dataset: str = "mnist"  # mnist, fashion-mnist, kmnist, usps, digits, or folder:PATH
     data_dir: Path | None = None  # where the data sets lie; else $FUN_WITH_MNIST_DATA, else data/ of this repository
-    out: Path = ROOT / "misc" / "mnist_tsne.png"
+    out: Path | None = None  # the picture; default: misc/samples/tsne.png
+    publish: bool = False  # write misc/results/tsne.png, which is committed, instead
 
 
 def main():
@@ -31,21 +32,22 @@ def main():
     from sklearn.manifold import TSNE
 
     opt = parse(Options)
-    writable_file(opt.out, "--out", ".png")
+    out = writable_file(opt.out or misc_folder(opt.publish) / "tsne.png", "--out", ".png")
     root = data.data_dir(opt.data_dir)
-    name, _ = data.resolve(opt.dataset, root)
+    name, notice = data.resolve(opt.dataset, root)
     train = data.load(name, root)[:opt.n]
     if len(train) <= opt.perplexity:
         raise InputError(f"--perplexity: must be below the number of images, {len(train)}")
+    shown = name + (" (NOT MNIST)" if notice else "")
     pixels = train.images.flatten(1).float().numpy() / 255
     few = PCA(min(50, *pixels.shape), random_state=0).fit_transform(pixels)
     points = TSNE(perplexity=opt.perplexity, init="pca", random_state=0, n_jobs=-1).fit_transform(few)
     fig, ax = figure(7.2, 6.4)
     scatter_of_digits(fig, ax, points, train.labels.numpy(), train.classes)
     ax.set(xticks=[], yticks=[], xlabel="the axes have no unit: only who lies near whom has a meaning",
-           title=f"t-SNE of {len(train):,} training images of {opt.dataset}, perplexity {opt.perplexity:g}")
-    save_figure(opt.out, fig)
-    say(f"see {opt.out}")
+           title=f"t-SNE of {len(train):,} training images of {shown}, perplexity {opt.perplexity:g}")
+    save_figure(out, fig)
+    say(f"see {out}")
 
 
 if __name__ == "__main__":

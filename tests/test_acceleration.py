@@ -1,6 +1,5 @@
 """Precision and devices; what needs a GPU is skipped without one."""
 
-import ctypes
 import subprocess
 import sys
 
@@ -66,27 +65,6 @@ def test_every_switch_changes_speed_alone(monkeypatch, tmp_path, all_on, switch)
     """In bf16 the losses of the first updates differ by rounding only."""
     monkeypatch.setitem(acceleration.SWITCHES, switch, False)
     torch.testing.assert_close(first_losses(tmp_path), all_on, rtol=0.1, atol=0.1)
-
-
-FAULTS = """
-import resource, sys
-sys.path.insert(0, {root!r})
-import torch
-from common import acceleration
-acceleration.keep_memory(True)
-for _ in range(4):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    blocks = [torch.ones(6_000_000) for _ in range(6)]
-    del blocks
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-
-
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="needs glibc")
-def test_freed_memory_is_kept_for_the_next_update():
-    """Left to itself, glibc mostly hands it back, but not always."""
-    faults = subprocess.run([sys.executable, "-c", FAULTS.format(root=str(ROOT))], capture_output=True, text=True)
-    assert int(faults.stdout) < 1000, faults.stderr  # of 35,000 pages
 
 
 def test_a_light_start():
