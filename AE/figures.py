@@ -1,6 +1,5 @@
 """What is measured and drawn of an autoencoder: its error beside that of PCA, and what its codes look like."""
 
-import functools
 from pathlib import Path
 
 import torch
@@ -23,7 +22,6 @@ def squared_error(nets, data):
         return sum((nets["decoder"](nets["encoder"](x)) - x).square().sum() for x, _ in data.batches(1000)) / len(data)
 
 
-@functools.cache
 def pca_error(run):
     """The squared error |x - x'|^2 of a test image x, with x' its projection on as many principal components of the
     training images as the code has dimensions; the mean."""
@@ -35,9 +33,9 @@ def pca_error(run):
     return float(((pca.inverse_transform(pca.transform(test)) - test) ** 2).sum(1).mean())
 
 
-def errors(run, nets):
-    """For the curve over the epochs."""
-    return {"train": squared_error(nets, run.train), "test": squared_error(nets, run.test), "PCA, test": pca_error(run)}
+def errors(run, nets, pca):
+    """For the curve over the epochs; pca: `pca_error`."""
+    return {"train": squared_error(nets, run.train), "test": squared_error(nets, run.test), "PCA, test": pca}
 
 
 def draw(run, nets):

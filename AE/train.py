@@ -54,11 +54,11 @@ def main():
         encoder.track(z)
         return {"squared error": error, "squared length of the code": length}
 
-    shown = figures.shown(run)
+    shown, pca = figures.shown(run), figures.pca_error(run)
     for x, _ in run.batches():
         run.log(update(x))
         run.show(lambda: model.sample(nets, len(shown), z=model.encode(nets, shown)))
-        run.curve("error", lambda: figures.errors(run, nets))
+        run.curve("error", lambda: figures.errors(run, nets, pca))
 
     figures.draw(run, nets)
 

@@ -1,6 +1,5 @@
 """What is measured and drawn of a VAE: its bound on the test images, and what its codes look like."""
 
-import functools
 from pathlib import Path
 
 import torch
@@ -13,7 +12,6 @@ from common.models import load_file
 model = load_file(Path(__file__).with_name("model.py"))
 
 
-@functools.cache
 def pixels(run):
     """What the model sees of the test images, (N, pixels); with --binarise black or white, the same for every seed."""
     x = torch.cat([model.middle(x, run.options.margin) for x, _ in run.test.batches(1000)])
@@ -22,9 +20,8 @@ def pixels(run):
     return x
 
 
-def nats(run, nets):
-    """-ELBO of the test images and its two terms in nats, the mean, with one draw of z an image, the same each time."""
-    x = pixels(run)
+def nats(run, nets, x):
+    """-ELBO of images, `pixels`, and its two terms in nats, the mean, with one draw of z an image, always the same."""
     epsilon = run.noise(len(x), run.options.latent_dim)
     error, divergence = 0, 0
     with evaluating(*nets.values()):
@@ -39,7 +36,7 @@ def nats(run, nets):
 def draw(run, nets):
     """After a training, or from a checkpoint."""
     opt, x, labels = run.options, pixels(run), run.test.labels
-    results = nats(run, nets)
+    results = nats(run, nets, x)
     if opt.binarise and opt.iw_samples:
         results["importance-weighted bound"] = model.importance_weighted(nets, x[::10], opt.iw_samples)
     run.record(results)

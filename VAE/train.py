@@ -62,11 +62,12 @@ def main():
         descend((adam, error + kl))  # -ELBO
         return {"-log p(x|z)": error, "KL": kl}
 
-    shown = figures.pixels(run)[:100]
+    test = figures.pixels(run)
+    shown = test[:100]
     for x, _ in run.batches():
         run.log(update(x))
         run.show(lambda: model.sample(nets, len(shown), z=model.encode(nets, shown)))
-        run.curve("nats", lambda: figures.nats(run, nets))
+        run.curve("nats", lambda: figures.nats(run, nets, test))
 
     figures.draw(run, nets)
 

@@ -2,6 +2,7 @@
 
 MNIST and its relatives are padded from 28 x 28 to 32 x 32. Files come through torchvision, in torchvision's layout."""
 
+import functools
 import http.client
 import os
 import shutil
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from common import distribution
 from common.options import InputError
 
 IDX = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST"}  # torchvision's classes and folders
@@ -103,6 +105,23 @@ def load(name, root, train=True, image_size=32):
     else:
         images, labels, classes = _read_folder(Path(name.removeprefix("folder:")), train, image_size)
     return Dataset(resize(images, image_size).contiguous(), labels, classes)
+
+
+class Source:
+    """The training and the test images of a run with these options, on its device. `options.dataset` becomes the name
+    that was resolved; `notice` says that it is a substitute. Raises what `resolve` and `load` do."""
+
+    def __init__(self, options, device):
+        self.options, self.device, root = options, device, data_dir(options.data_dir)
+        options.dataset, self.notice = distribution.first(lambda: resolve(options.dataset, root))
+        self._load = lambda train: load(options.dataset, root, train, options.image_size)
+        train, self._held_out = hold_out(self._load(train=True), options.holdout)
+        self.train = train.to(device)
+
+    @functools.cached_property
+    def test(self):
+        """The test images; with --holdout the held-out ones instead, so that what is tuned never sees the test set."""
+        return (self._held_out if self.options.holdout else self._load(train=False)).to(self.device)
 
 
 def hold_out(dataset, n):

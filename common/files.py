@@ -1,5 +1,6 @@
 """Files that are never seen half written."""
 
+import gc
 import os
 import tempfile
 from contextlib import contextmanager
@@ -30,7 +31,11 @@ def lock(folder, flag):
     held = FileLock(folder / ".lock")
     try:
         if first_rank():
-            held.acquire(timeout=0)
+            try:
+                held.acquire(timeout=0)
+            except Timeout:
+                gc.collect()  # of a run in this process that has ended but is not gone yet
+                held.acquire(timeout=0)
     except Timeout:
         raise InputError(f"{flag}: another run is writing to {folder.parent}") from None
     except OSError as error:

@@ -76,29 +76,44 @@ def save(path, picture):
     (save_figure if hasattr(picture, "savefig") else save_grid)(path, picture)
 
 
-def save_run(folder, frames, losses, curves, title):
-    """Writes what shows the course of a run: process.gif from the names of its frames, losses.png, a plot a curve."""
-    save_gif(folder / "process.gif", [folder / frame for frame in frames])
-    if len(losses.values):
-        save_losses(folder / "losses.png", losses.names, losses.values, title)
-    for name, points in curves.items():
+def save_run(folder, history, title):
+    """Writes what shows the `History` of a run: process.gif from its frames, losses.png, a plot a curve."""
+    save_gif(folder / "process.gif", [folder / frame for frame in history.frames])
+    if len(history.losses.values):
+        save_losses(folder / "losses.png", history.losses.names, history.losses.values, title)
+    for name, points in history.curves.items():
         save_curve(folder / f"{name}.png", name, points, title)
 
 
+def panels(n, height, **settings):
+    """A matplotlib figure of n panels, one above the other, and their axes."""
+    from matplotlib.figure import Figure
+
+    fig = Figure(figsize=(6.4, height * n + 0.4), layout="constrained")
+    return fig, fig.subplots(n, squeeze=False, **settings)[:, 0]
+
+
 def save_losses(path, names, steps, title):
-    """Draws K losses over N updates (steps: (N, K) array): pale each value, full its running mean."""
-    fig, ax = figure()
+    """Draws K losses over N updates (steps: (N, K) array): pale each value, full its running mean. Outputs of D, named
+    D(x) or the like, stand in a panel of their own below."""
+    groups = {"loss": [name for name in names if not name.startswith("D(")],
+              "output of D": [name for name in names if name.startswith("D(")]}
+    groups = {label: members for label, members in groups.items() if members}
+    fig, axes = panels(len(groups), 4.0 if len(groups) == 1 else 2.6, sharex=True)
     window = max(1, len(steps) // 100)
     stride = max(1, len(steps) // 4000)
-    for i, name in enumerate(names):
-        values = steps[:, i].astype(np.float64)
-        ax.plot(np.arange(1, len(values) + 1)[::stride], values[::stride], color=f"C{i}", alpha=0.25, linewidth=0.5)
-        mean = np.convolve(values, np.ones(window) / window, "valid")
-        ax.plot(np.arange(window, len(values) + 1), mean, color=f"C{i}", label=name)
-    low, high = np.percentile(steps, [0, 99.5])  # a few early peaks must not flatten the rest
-    ax.set_ylim(min(0, low), high + 0.05 * abs(high) + 1e-9)
-    ax.set(xlabel="update", ylabel="loss" + (f" (mean of {window} updates)" if window > 1 else ""), title=title)
-    ax.legend()
+    for ax, (label, members) in zip(axes, groups.items(), strict=True):
+        columns = steps[:, [names.index(name) for name in members]].astype(np.float64)
+        for i, (name, values) in enumerate(zip(members, columns.T, strict=True)):
+            ax.plot(np.arange(1, len(values) + 1)[::stride], values[::stride], color=f"C{i}", alpha=0.25, linewidth=0.5)
+            mean = np.convolve(values, np.ones(window) / window, "valid")
+            ax.plot(np.arange(window, len(values) + 1), mean, color=f"C{i}", label=name)
+        low, high = np.percentile(columns, [0, 99.5])  # a few early peaks must not flatten the rest
+        ax.set_ylim(min(0, low), high + 0.05 * abs(high) + 1e-9)
+        ax.set(ylabel=label + (f" (mean of {window} updates)" if window > 1 and ax is axes[0] else ""))
+        ax.legend()
+    axes[0].set(title=title)
+    axes[-1].set(xlabel="update")
     save_figure(path, fig)
 
 

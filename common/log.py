@@ -12,7 +12,7 @@ import torch
 
 from common import distribution
 from common.files import replacing
-from common.options import InputError, to_plain
+from common.options import command_line, given, to_plain
 
 FIRST_LINE, EACH = 5, 60  # seconds after which a run first says how long it will take, and between two lines
 
@@ -21,59 +21,6 @@ def say(line):
     """Prints a line to stderr, from rank 0 alone."""
     if distribution.rank() == 0:
         print(line, file=sys.stderr, flush=True)
-
-
-class NotFinite(Exception):
-    """A loss or a weight became infinite or not a number."""
-
-
-@torch.no_grad()
-def check_finite(networks):
-    """Raises NotFinite, naming the network of the dict, where a weight is not finite: a loss can hide it."""
-    for name, network in networks.items():
-        sums = [p.sum() for p in network.parameters()]  # finite only where all weights are, and quickly taken
-        if sums and not torch.stack(sums).isfinite().all():  # one wait for the device, not one a parameter
-            raise NotFinite(f"a weight of {name} is not finite")
-
-
-class Losses:
-    """The losses of every update so far. Values stay on the device until `read`, so that no update waits for them."""
-
-    def __init__(self, names=(), values=()):
-        self.names = list(names)
-        self.values = np.asarray(values, np.float32).reshape(len(values), len(self.names))
-        self._pending = []
-
-    def state(self):
-        """What `Losses(**state)` takes, for a checkpoint. Pending losses are not in it: `read` them first."""
-        return {"names": self.names, "values": torch.from_numpy(self.values.copy())}
-
-    def append(self, losses):
-        """Adds the losses of one update: {name: 0-d tensor}, the same names every time, else InputError."""
-        if not self.names:
-            self.names = list(losses)
-            self.values = np.zeros((0, len(self.names)), np.float32)
-        if losses.keys() != set(self.names):
-            raise InputError(f"the losses are {', '.join(losses)}, but were {', '.join(self.names)}")
-        self._pending.append(torch.stack([losses[name].detach().float() for name in self.names]))
-
-    def read(self):
-        """Moves the pending losses (their mean over the ranks) to `values` and returns these rows, float32 (n, names).
-
-        Raises NotFinite, naming loss and update, before anything of them is kept."""
-        if not self._pending:
-            return self.values[:0]
-        rows = torch.stack(self._pending)
-        distribution.average_([rows])
-        rows = rows.cpu().numpy()
-        bad = np.argwhere(~np.isfinite(rows))
-        if len(bad):
-            row, column = bad[0]
-            update = len(self.values) + row + 1
-            raise NotFinite(f"the loss {self.names[column]} is {rows[row, column]} at update {update}")
-        self._pending.clear()
-        self.values = np.concatenate([self.values, rows])
-        return rows
 
 
 def duration(seconds):
@@ -93,6 +40,22 @@ class Progress:
         self.bar = self.events = None
         self.latest = {}
         self.due = FIRST_LINE
+
+    def begin(self, title, images, options):
+        """Says what is going to be done, on how many images."""
+        epochs = f"{options.epochs} epochs of {self.batches.per_epoch:,}, batch {options.batch_size}"
+        say(f"{title}: {images:,} images, {self.last:,} updates ({epochs}), {device_name(options.device)}, "
+            f"{options.precision}, {torch.get_num_threads()} threads"
+            + (f"; {self.step:,} updates are done" if self.step else ""))
+
+    def end(self, samples, signal=0):
+        """Says what was done. After a signal (its number) it ends the process, with the command that goes on."""
+        self.close()
+        done = f"{self.step:,} of {max(self.step, self.last):,} updates are done, see {samples}"
+        if signal and self.step < self.last:
+            say(f"{done}; to go on: {command_line(*given('--resume'), '--resume')}")
+            raise SystemExit(128 + signal)
+        say(done)
 
     def advance(self):
         """One update is done."""
@@ -211,18 +174,20 @@ def environment(device="cpu"):
                          "torchvision": torchvision.__version__, "numpy": np.__version__}}
 
 
-def write_record(path, model, options, steps, of, per_epoch, seconds, losses, curves, notice):
+def write_record(path, model, options, history, of, per_epoch, notice):
     """Writes run.json: what was trained, how, for how long, on what, and the losses it ended with.
 
-    steps: the updates that are done; of: those asked for; per_epoch: those of an epoch."""
+    of: the updates that were asked for; per_epoch: those of an epoch."""
+    losses = history.losses
     last = losses.values[-min(100, len(losses.values)):]
     record = {
         "model": model, "dataset": options.dataset, **({"notice": notice} if notice else {}), "seed": options.seed,
-        "steps": steps, "of": of, "per_epoch": per_epoch, "seconds": round(seconds, 1), **environment(options.device),
+        "steps": history.step, "of": of, "per_epoch": per_epoch,
+        "seconds": round(history.state()["seconds"], 1), **environment(options.device),
         "options": to_plain(options),
         "final_losses": {name: round(float(value), 6) for name, value in zip(losses.names, last.mean(0), strict=True)}
         if len(last) else {},
-        "curves": {name: points[-1][1] for name, points in curves.items()},
+        "curves": {name: points[-1][1] for name, points in history.curves.items()},
     }
     write_json(path, record)
 

@@ -191,6 +191,13 @@ def parse_resumed(cls, saved, args=None):
     return options
 
 
+def check_length(options, saved):
+    """Raises InputError where a resumed run has other --epochs than the saved one (a `to_plain` dict)."""
+    if options.epochs != saved["epochs"]:
+        raise InputError(f"--epochs: was {saved['epochs']}, and this model's schedule follows the length of the run; "
+                         f"to start afresh: {command_line(*given('--resume'))}")
+
+
 def given(*without, args=None):
     """The words of the command line, but for some flags."""
     return [word for word in (sys.argv[1:] if args is None else args) if word not in without]

@@ -1,9 +1,8 @@
 """One training run: what every train.py needs and none wants to show. Each duty is a module of its own beside it."""
 
 import os
-import sys
 import time
-from functools import cached_property, partial, reduce
+from functools import partial, reduce
 from operator import getitem
 from pathlib import Path
 
@@ -11,8 +10,9 @@ import torch
 
 from common import acceleration, checkpoint, data, distribution, images
 from common.files import lock, writable_folder
-from common.log import Losses, NotFinite, Progress, Signals, add_results, check_finite, device_name, say, write_record
-from common.options import InputError, command_line, given, parse, parse_resumed, refusing, to_plain
+from common.history import History, NotFinite, check_finite
+from common.log import Progress, Signals, add_results, say, write_record
+from common.options import InputError, check_length, parse, parse_resumed, refusing, to_plain
 from common.previous import put_aside
 
 READ_EVERY = 20  # updates between two looks at the losses
@@ -25,7 +25,7 @@ class Run:
 
     Ends the process with status 2 and one line on stderr where something that the user gave cannot be used.
     Where the options have a `variant` (a field or a property), files lie in subfolders of that name.
-    args: the words of the command line; default: those that the process was started with.
+    args: the words of the command line; default: those of the process.
 
     Attributes:
         options: the instance of `Options`, with dataset, device and precision resolved.
@@ -42,10 +42,10 @@ class Run:
             self._samples = writable_folder(self._out / "samples" / self._variant, "--out-dir")
             if not self.options.resume:
                 self._lock = lock(writable_folder(self._checkpoint.parent, "--out-dir"), "--out-dir")
-        self._networks, self._fields, self._optimizers, self._tensors, self._draw = {}, {}, [], {}, None
-        self._schedules = []
-        self._step, self._losses, self._curves, self._frames, self._seconds = 0, Losses(), {}, [], 0.0
-        self._restore(self._continue)
+        self._networks, self._fields, self._optimizers, self._tensors, self._schedules = {}, {}, [], {}, []
+        self._draw = None
+        self._history = History()
+        self._restore(self._history.load)
         checkpoint.seed_everything(self.options.seed)  # for the weights; `batches` seeds what follows
 
     def _read_options(self, Options, args):
@@ -63,24 +63,21 @@ class Run:
         self.options, self._device = opt, distribution.start(device)
 
     def _read_data(self):
-        opt, root = self.options, data.data_dir(self.options.data_dir)
-        opt.dataset, notice = distribution.first(lambda: data.resolve(opt.dataset, root))
-        self._notice = self._saved["notice"] if self._saved else notice
-        self._load = lambda train: data.load(opt.dataset, root, train, opt.image_size)
-        train, self._held_out = data.hold_out(self._load(train=True), opt.holdout)
-        self.train = train.to(self._device)
-        self.image = {"channels": train.images.shape[1], "image_size": opt.image_size}
+        opt, self._source = self.options, data.Source(self.options, self._device)
+        self._notice, self.train = self._source.notice, self._source.train
+        if self._saved:
+            self._notice = self._saved["notice"]
+        self.image = {"channels": self.train.images.shape[1], "image_size": opt.image_size}
         self._title = (f"{self.folder.name} {self._variant}".strip() + f" on {opt.dataset}, seed {opt.seed}"
                        + (" (NOT MNIST)" if self._notice else ""))
         if self._notice:
             say(f"\n{'!' * 80}\n{self._notice}\n{'!' * 80}\n")
 
-    @cached_property
+    @property
     def test(self):
-        """The test images, a `common.data.Dataset` on the device; with --holdout the held-out training images instead,
-        so that what is tuned never sees the test set."""
+        """The test images, a `common.data.Dataset` on the device, or with --holdout the held-out training images."""
         with self._refusing():
-            return (self._held_out if self.options.holdout else self._load(train=False)).to(self._device)
+            return self._source.test
 
     def _restore(self, put, *keys):
         """Where the run is resumed: put(what the checkpoint has under these keys)."""
@@ -90,10 +87,6 @@ class Run:
                     put(reduce(getitem, keys, self._saved))
                 except Exception as error:  # any, from a damaged file
                     raise InputError(f"{self._checkpoint} does not fit this model ({error})"[:300]) from None
-
-    def _continue(self, saved):
-        self._step, self._seconds, self._losses = saved["step"], saved["seconds"], Losses(**saved["losses"])
-        self._curves, self._frames = saved["curves"], saved["frames"]
 
     def networks(self, build, **fields):
         """The dict of networks that build(**fields) returns, on the device, the same on every rank. The checkpoint
@@ -124,9 +117,8 @@ class Run:
         return tensor
 
     def schedule(self, function):
-        """A 0-d float32 tensor that is function(share) in each update, for step sizes and whatever else changes over a
-        run; share, in [0, 1), is the share of the run's updates that are done: --epochs and --batch-size change the
-        length of the run, not the shape of the schedule."""
+        """A 0-d float32 tensor that is function(share) in each update, share in [0, 1) of the run's updates being done:
+        for step sizes and whatever else changes over a run, in the same way however long it is."""
         tensor = torch.tensor(float(function(0.0)), device=self._device)
         self._schedules.append((tensor, function))
         return tensor
@@ -137,7 +129,6 @@ class Run:
 
     def step(self, update):
         """Decorator of an update: its tensors in, a dict of losses out, run in the fastest form that the device has.
-
         It has fixed shapes, no Python branch on a tensor's value, and its state in networks, optimizers, `tensor`s."""
         graph = not self.options.eager and distribution.ranks() == 1
         return acceleration.accelerate(update, self._device, self.options.precision, (
@@ -145,17 +136,16 @@ class Run:
 
     def batches(self, n=None):
         """Yields (x, label), epoch after epoch: x float32 (batch, C, H, W) in [0, 1], label int64 (batch,); with n the
-        n batches of one update, (n, batch, C, H, W) and (n, batch).
-
-        Between two updates it reads losses and saves checkpoints, after the last it writes curves, GIF, run.json."""
+        n batches of one update, (n, batch, C, H, W) and (n, batch). Between two updates it reads losses and saves
+        checkpoints, after the last it writes curves, GIF, run.json."""
         with self._refusing():
             self._begin(n)
         with self._refusing(), Signals() as stop:
-            while self._step < self._last and not stop:
-                batch = self._batches[self._step]
+            while self._history.step < self._last and not stop:
                 for tensor, function in self._schedules:
-                    tensor.fill_(function(self._step / self._whole))
-                self._step += 1
+                    tensor.fill_(function(self._history.step / self._whole))
+                batch = self._batches[self._history.step]
+                self._history.step += 1
                 yield batch
                 self._between(stop)
             self._finish(stop)
@@ -163,24 +153,23 @@ class Run:
     def log(self, losses):
         """Keeps the losses of one update, {name: 0-d tensor}, without waiting for their values."""
         with self._refusing():
-            self._losses.append(losses)
+            self._history.losses.append(losses)
         self._progress.advance()
 
     def show(self, draw):
         """Saves the images that draw() returns, (N, C, H, W) in [0, 1], as a grid, where one is due: after each epoch
         and a few times within the first. Due by the count of updates, so that a resumed run draws the same."""
         self._draw = draw
-        name = images.frame_name(self._step, self._batches.per_epoch)
+        name = images.frame_name(self._history.step, self._batches.per_epoch)
         if name:
-            self._frames.append(f"{name}.png")
+            self._history.frames.append(f"{name}.png")
             if distribution.rank() == 0:
                 self.save(name, draw())
 
     def curve(self, name, measure):
         """At each epoch's end measures {label: number}, for the line of the epoch and the plot <name>.png."""
         if self._epoch_ends:
-            values = {label: float(value) for label, value in measure().items()}
-            self._curves.setdefault(name, []).append((self._step // self._batches.per_epoch, values))
+            values = self._history.measured(name, self._history.step // self._batches.per_epoch, measure())
             self._progress.scalars({f"{name}/{label}": value for label, value in values.items()})
 
     def save(self, name, picture):
@@ -195,47 +184,43 @@ class Run:
 
     @property
     def _epoch_ends(self):
-        return self._step % self._batches.per_epoch == 0
+        return self._history.step % self._batches.per_epoch == 0
 
     def _begin(self, n):
         opt, rank = self.options, distribution.rank()
         self._batches = data.Batches((self.train.images, self.train.labels), batch_size=opt.batch_size, n=n,
                                      seed=opt.seed, rank=rank, ranks=distribution.ranks())
         self._whole = opt.epochs * self._batches.per_epoch  # updates of the run, which --max-steps may cut
-        if self._saved and self._schedules and opt.epochs != self._saved["options"]["epochs"]:
-            raise InputError(f"--epochs: was {self._saved['options']['epochs']}, and this model's schedule follows the "
-                             f"length of the run; to start afresh: {command_line(*given('--resume'))}")
-        self._last = min(opt.max_steps or sys.maxsize, self._whole)
+        if self._saved and self._schedules:
+            check_length(opt, self._saved["options"])
+        self._last = min(opt.max_steps or self._whole, self._whole)
         checkpoint.seed_everything(opt.seed * 1000 + 1 + rank)
         self._restore(partial(checkpoint.set_random_state, device=self._device), "random", rank)
         if rank == 0 and not self._saved:
             put_aside(self._out, self._variant, type(opt))
         self.save("real", next(iter(self.train.batches(100)))[0])
-        say(f"{self._title}: {len(self.train):,} images on {device_name(opt.device)}, {opt.precision}, "
-            f"{torch.get_num_threads()} threads; {self._last:,} updates ({opt.epochs} epochs of "
-            f"{self._batches.per_epoch:,})" + (f", {self._step:,} are done" if self._step else ""))
-        self._progress = Progress(self._out / "logs" / self._variant, self._batches, self._step, self._last)
-        self._began = time.monotonic() - self._seconds
+        self._progress = Progress(self._out / "logs" / self._variant, self._batches, self._history.step, self._last)
+        self._progress.begin(self._title, len(self.train), opt)
+        self._history.began = time.monotonic() - self._history.seconds
         if not self._saved:
             self._save_checkpoint()
-        self._saved_at, self._saved_step, self._saved = time.monotonic(), self._step, None  # frees the loaded tensors
+        self._saved_at, self._saved_step, self._saved = time.monotonic(), self._history.step, None  # frees memory
 
     def _between(self, stop):
-        ends = self._epoch_ends
-        agree = ends or self._step % AGREE_EVERY == 0 or distribution.ranks() == 1
+        ends, step = self._epoch_ends, self._history.step
+        agree = ends or step % AGREE_EVERY == 0 or distribution.ranks() == 1
         due = agree and distribution.any_rank(time.monotonic() - self._saved_at > SAVE_EVERY)
         stop.agreed = max(distribution.gather(stop.received)) if agree else 0
-        if ends or due or stop or self._step % READ_EVERY == 0:
+        if ends or due or stop or step % READ_EVERY == 0:
             self._read_losses()
         if ends:
-            self._progress.epoch_ends({f"{name} {label}": value for name, points in self._curves.items()
-                                       for label, value in points[-1][1].items()})
+            self._progress.epoch_ends(self._history.latest())
         if ends or due or stop:
             self._save_checkpoint()
 
     def _read_losses(self):
         try:
-            self._progress.losses(self._losses.names, self._losses.read())
+            self._progress.losses(self._history.losses.names, self._history.losses.read())
             check_finite(self._networks)
         except NotFinite as error:
             self._progress.close()
@@ -246,28 +231,20 @@ class Run:
         states = distribution.gather(checkpoint.random_state(self._device))
         if distribution.rank() == 0:
             checkpoint.save(self._checkpoint, {
-                "model": self.folder.name, "step": self._step, "fields": self._fields, "tensors": self._tensors,
+                "model": self.folder.name, "fields": self._fields, "tensors": self._tensors,
                 "networks": {name: net.state_dict() for name, net in self._networks.items()},
                 "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
-                "random": states, "options": to_plain(self.options), "losses": self._losses.state(),
-                "curves": self._curves, "frames": self._frames, "notice": self._notice,
-                "seconds": time.monotonic() - self._began})
-        self._saved_at, self._saved_step = time.monotonic(), self._step
+                "random": states, "options": to_plain(self.options), "notice": self._notice, **self._history.state()})
+        self._saved_at, self._saved_step = time.monotonic(), self._history.step
 
     def _finish(self, stop):
         self._read_losses()
-        if self._saved_step != self._step:
+        if self._saved_step != self._history.step:
             self._save_checkpoint()
         if distribution.rank() == 0:
             if self._draw and not self._epoch_ends:  # not a frame of the GIF: where a run was cut must not show in it
-                self.save(f"epoch_{self._step // self._batches.per_epoch + 1:04d}", self._draw())
-            images.save_run(self._samples, self._frames, self._losses, self._curves, self._title)
-            write_record(self._samples / "run.json", self.folder.name, self.options, self._step, self._last,
-                         self._batches.per_epoch, time.monotonic() - self._began, self._losses, self._curves,
-                         self._notice)
-        self._progress.close()
-        done = f"{self._step:,} of {max(self._step, self._last):,} updates are done, see {self._samples}"
-        if stop and self._step < self._last:
-            say(f"{done}; to go on: {command_line(*given('--resume'), '--resume')}")
-            raise SystemExit(128 + stop.agreed)
-        say(done)
+                self.save(f"epoch_{self._history.step // self._batches.per_epoch + 1:04d}", self._draw())
+            images.save_run(self._samples, self._history, self._title)
+            write_record(self._samples / "run.json", self.folder.name, self.options, self._history, self._last,
+                         self._batches.per_epoch, self._notice)
+        self._progress.end(self._samples, stop.agreed)

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from common import Whole  # noqa: E402
 from common.files import misc_folder, writable_file, writable_folder  # noqa: E402
-from common.images import save_figure  # noqa: E402
+from common.images import panels, save_figure  # noqa: E402
 from common.log import say  # noqa: E402
 from common.models import find_folder  # noqa: E402
 from common.options import InputError, parse, refusing  # noqa: E402
@@ -59,17 +59,9 @@ def correlations(courses, loss):
     return ", ".join("none" if value is None else f"{value:.2f}" for value in values)
 
 
-def panels(n, height, **settings):
-    """A matplotlib figure of n panels, one above the other, and their axes."""
-    from matplotlib.figure import Figure
-
-    fig = Figure(figsize=(6.4, height * n + 0.4), layout="constrained")
-    return fig, fig.subplots(n, squeeze=False, **settings)[:, 0]
-
-
 def draw_one(title, seeds):
     """FID and each loss over the updates, a line a seed."""
-    names = list(next(iter(seeds.values()))[0]["losses"])
+    names = [name for name in next(iter(seeds.values()))[0]["losses"] if not name.startswith("D(")]
     fig, axes = panels(1 + len(names), 2.2, sharex=True)
     for seed, points in seeds.items():
         updates = [point["updates"] for point in points]
@@ -122,7 +114,7 @@ def main():
     for folder, (name, seeds) in zip(folders, models.items(), strict=True):
         save_figure(writable_folder(folder / "results" / opt.variant, "MODELS") / "course.png",
                     draw_one(f"{name}{what}", seeds))
-        for loss in next(iter(seeds.values()))[0]["losses"]:
+        for loss in (name for name in next(iter(seeds.values()))[0]["losses"] if not name.startswith("D(")):
             late = ([point for point in points if point["updates"] >= opt.after] for points in seeds.values())
             say(f"{name}{what}: rank correlation of {loss} with the FID, each seed: {correlations(late, loss)}")
     save_figure(out, draw_all(f"mean and range of {len(seeds)} seeds{what}", models))

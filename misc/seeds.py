@@ -99,6 +99,12 @@ def read(path):
 
 def code(folder):
     """A hash of what the model's files do: of their syntax trees, without docstrings and diagram."""
+    def plain(node):  # ast.dump differs between versions of Python, which have other empty fields
+        if isinstance(node, ast.AST):
+            fields = [(name, plain(value)) for name, value in ast.iter_fields(node) if value not in (None, [])]
+            return [type(node).__name__, *fields]
+        return [plain(item) for item in node] if isinstance(node, list) else repr(node)
+
     digest = hashlib.sha256()
     for name in ("model.py", "train.py", "figures.py"):
         tree = ast.parse((folder / name).read_text("utf-8") if (folder / name).exists() else "")
@@ -106,7 +112,7 @@ def code(folder):
         for node in ast.walk(tree):
             if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
                 node.body = node.body[1:]
-        digest.update(ast.dump(tree).encode())
+        digest.update(repr(plain(tree)).encode())
     return digest.hexdigest()[:16]
 
 

@@ -266,5 +266,5 @@ def test_a_folder_of_images_may_be_named_relative(tmp_path, monkeypatch):
 
 
 def test_resuming_with_other_options_is_refused(capsys, trained):
-    line = refused(capsys, "--resume", "--max-steps", 2, "--out-dir", trained, "--lr", "0.5", "--batch-size", 32)
-    assert "--batch-size was 16, not 32" in line and "--lr was 0.0002, not 0.5" in line
+    line = refused(capsys, "--resume", "--max-steps", 2, "--out-dir", trained, "--lr-d", "0.5", "--batch-size", 32)
+    assert "--batch-size was 16, not 32" in line and "--lr-d was 0.0002, not 0.5" in line

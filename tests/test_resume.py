@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import time
@@ -11,9 +12,9 @@ import time
 import numpy as np
 import pytest
 import torch
-from running import ROOT, command, train_here
+from running import ROOT, TRAINABLE, command, train_here
 
-from common import Run, checkpoint, log
+from common import Run, checkpoint, history, previous
 from common.files import lock
 from common.options import InputError
 
@@ -79,25 +80,100 @@ def test_resuming_a_finished_run_says_so_and_changes_nothing(tmp_path, capsys):
     assert "3 of 3 updates are done" in capsys.readouterr().err
     assert pictures(tmp_path) == before[0]
     assert_same(state_of(tmp_path), before[1])
-    assert train_here(GAN, "--resume", "--epochs", 2, "--out-dir", tmp_path)[0] == 0
+
+
+def test_a_run_can_be_made_longer_unless_its_schedule_follows_its_length(tmp_path, capsys):
+    args = (*DIGITS, "--out-dir", tmp_path)
+    assert train_here(CLASSIFICATION, *args, "--epochs", 1)[0] == 0
+    assert train_here(CLASSIFICATION, "--resume", "--epochs", 2, "--out-dir", tmp_path)[0] == 0
     assert state_of(tmp_path)["step"] == 6
+    assert train_here(GAN, *args, "--epochs", 1, "--out-dir", tmp_path / "gan")[0] == 0
+    capsys.readouterr()
+    assert train_here(GAN, "--resume", "--epochs", 2, "--out-dir", tmp_path / "gan")[0] == 2
+    said = capsys.readouterr().err.strip()
+    assert "\n" not in said and "--epochs: was 1" in said and "to start afresh: python " in said
+    assert f"--epochs 2 --out-dir {tmp_path / 'gan'}" in said and "--resume" not in said
 
 
-def test_a_fresh_run_keeps_the_checkpoint_of_the_earlier_one(tmp_path):
-    path = tmp_path / "checkpoints" / "checkpoint.pt"
+def schedules(monkeypatch, folder, out, *args):
+    """The values of each schedule of a run at each update: (updates, schedules)."""
+    tensors, rows, schedule, log = [], [], Run.schedule, Run.log
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "schedule", lambda run, f: tensors.append(schedule(run, f)) or tensors[-1])
+        patch.setattr(Run, "log", lambda run, losses: rows.append([t.item() for t in tensors]) or log(run, losses))
+        assert train_here(folder, "--dataset", "digits", "--holdout", 1300, "--out-dir", out, *args)[0] == 0
+    return torch.tensor(rows)
+
+
+@pytest.mark.parametrize("folder", TRAINABLE, ids=lambda folder: folder.name)
+def test_a_schedule_follows_the_length_of_the_run(monkeypatch, tmp_path, folder):
+    """Twice the epochs, or half the batch, are twice the updates, and every second one has the same value; a run that
+    is cut and resumed has those of the run in one go."""
+    if "run.schedule(" not in (folder / "train.py").read_text():
+        pytest.skip("this model has no schedule")
+    short = schedules(monkeypatch, folder, tmp_path / "a", "--epochs", 2, "--batch-size", 50)
+    assert len(short) == 8 and short.shape[1] > 0 and (short[0] > short[-1]).all()
+    for name, *args in (("b", "--epochs", 4, "--batch-size", 50), ("c", "--epochs", 2, "--batch-size", 25)):
+        long = schedules(monkeypatch, folder, tmp_path / name, *args)
+        assert len(long) == 16
+        torch.testing.assert_close(long[::2], short)
+    args = ("--epochs", 2, "--batch-size", 50)
+    parts = [schedules(monkeypatch, folder, tmp_path / "d", *args, "--max-steps", 5),
+             schedules(monkeypatch, folder, tmp_path / "d", *args, "--resume")]
+    torch.testing.assert_close(torch.cat(parts), short, rtol=0, atol=0)
+
+
+def test_a_fresh_run_puts_the_earlier_one_aside_whole(tmp_path, monkeypatch, capsys):
+    def files(place):
+        return {str(file.relative_to(place)): file.read_bytes() for file in place.rglob("*")
+                if file.is_file() and file.name != ".lock" and "previous" not in str(file.relative_to(place))}
+
+    monkeypatch.setattr(previous, "KEPT", 0)  # as if each had taken longer than a minute
+    before = {}
+    for seed in (1, 2, 3):
+        args = (*DIGITS, "--max-steps", 5 - seed, "--seed", seed, "--out-dir", tmp_path)
+        assert train_here(GAN, *args)[0] == 0 and state_of(tmp_path)["options"]["seed"] == seed
+        before[seed] = files(tmp_path)
+    assert files(tmp_path / "previous-1") == before[1] and files(tmp_path / "previous-2") == before[2]
+    said = capsys.readouterr().err
+    line = next(line for line in said.splitlines() if "the earlier run (3 updates" in line)
+    words = shlex.split(line.split("to go on with it: ")[1])
+    assert words[0] == "python" and words[1].endswith("GAN/train.py")
+    assert train_here(GAN, *words[2:], "--max-steps", 5)[0] == 0
+    assert state_of(tmp_path / "previous-2")["step"] == 5 and files(tmp_path) == before[3]
+
+
+def test_an_earlier_run_of_less_than_a_minute_may_be_dropped_and_a_refused_start_moves_nothing(tmp_path):
     for seed in (1, 2, 3):
         assert train_here(GAN, *DIGITS, "--max-steps", 1, "--seed", seed, "--out-dir", tmp_path)[0] == 0
-        assert state_of(tmp_path)["options"]["seed"] == seed
-    previous = torch.load(path.with_name("checkpoint.pt.previous"), weights_only=True)
-    assert previous["options"]["seed"] == 2 and previous["step"] == 1
+    assert state_of(tmp_path / "previous-1")["options"]["seed"] == 2 and not (tmp_path / "previous-2").exists()
+    assert train_here(GAN, *DIGITS, "--batch-size", 5000, "--out-dir", tmp_path)[0] == 2
+    assert state_of(tmp_path)["options"]["seed"] == 3
+
+
+def test_variants_are_put_aside_one_by_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(previous, "KEPT", 0)
+    for dim, seed in ((2, 1), (3, 1), (3, 2)):
+        assert train_here(ROOT / "VAE", *DIGITS, "--latent-dim", dim, "--seed", seed, "--max-steps", 1,
+                          "--out-dir", tmp_path)[0] == 0
+    found = {str(file.parent.relative_to(tmp_path)) for file in tmp_path.rglob("checkpoint.pt")}
+    assert found == {"checkpoints/2d", "checkpoints/3d", "previous-1/checkpoints/3d"}
+
+
+def test_every_flag_of_a_run_may_be_given_again_on_resume(tmp_path):
+    """A flag without a value, too."""
+    args = (*DIGITS, "--latent-dim", 3, "--binarise", "--iw-samples", 1, "--out-dir", tmp_path)
+    assert train_here(ROOT / "VAE", *args, "--max-steps", 1)[0] == 0
+    assert train_here(ROOT / "VAE", *args, "--max-steps", 2, "--resume")[0] == 0
 
 
 def test_run_json_tells_how(tmp_path):
     assert train_here(GAN, *DIGITS, "--max-steps", 2, "--seed", 5, "--out-dir", tmp_path)[0] == 0
     record = json.loads((tmp_path / "samples" / "run.json").read_text())
     assert record["seed"] == 5 and record["steps"] == 2 and record["dataset"] == "digits"
-    assert record["options"]["lr"] == 2e-4 and "--max-steps 2" in record["command"]
-    assert set(record["final_losses"]) == {"D", "G"} and record["versions"]["torch"] == torch.__version__
+    assert record["options"]["lr_d"] == 2e-4 and "--max-steps 2" in record["command"]
+    assert set(record["final_losses"]) == {"D", "G", "D(x)", "D(G(z))"}
+    assert record["versions"]["torch"] == torch.__version__
     assert record["seconds"] > 0 and record["device"]
 
 
@@ -209,15 +285,15 @@ def test_random_states_come_back():
 
 def test_a_weight_that_is_not_finite_stops_the_run_though_the_losses_are():
     net = torch.nn.Linear(2, 2)
-    log.check_finite({"G": net})
+    history.check_finite({"G": net})
     with torch.no_grad():
         net.weight[0, 0] = float("inf")
-    with pytest.raises(log.NotFinite, match="a weight of G"):
-        log.check_finite({"G": net})
+    with pytest.raises(history.NotFinite, match="a weight of G"):
+        history.check_finite({"G": net})
 
 
 def test_losses_of_other_names_are_refused():
-    losses = log.Losses(["D"], torch.zeros(3, 1))
+    losses = history.Losses(["D"], torch.zeros(3, 1))
     with pytest.raises(InputError, match="the losses are G, but were D"):
         losses.append({"G": torch.zeros(())})
 
@@ -296,7 +372,8 @@ def test_a_signal_ends_the_run_with_a_checkpoint(tmp_path, number):
     wait_for((tmp_path / "samples" / "epoch_0001.png").exists, process)
     process.send_signal(number)
     errors = process.communicate(timeout=60)[1]
-    assert process.returncode in (0, 143), errors
+    assert process.returncode == 128 + number, errors
+    assert "stopping after this update" in errors and "to go on: python " in errors.splitlines()[-1]
     state = state_of(tmp_path)
     assert state["step"] >= 3 and len(state["losses"]["values"]) == state["step"]
     assert (tmp_path / "samples" / "losses.png").exists() and (tmp_path / "samples" / "process.gif").exists()

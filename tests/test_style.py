@@ -10,7 +10,7 @@ from conftest import MODEL_FOLDERS, ROOT, folder_name
 TRAIN_FILES = sorted([*ROOT.glob("*/train.py"), *ROOT.glob("misc/*/train.py")])
 
 IMPORTS = {"copy", "dataclasses", "functools", "itertools", "math", "pathlib", "sys", "typing",
-           "torch", "common", "model"}
+           "torch", "common"}
 NO_IMPORTS = ("torch.utils", "torch.distributed", "torch.cuda", "torch.amp", "torch.multiprocessing",
               "common.acceleration", "common.checkpoint", "common.distribution", "common.log")
 NAMES = {
@@ -89,20 +89,23 @@ def check_model(source):
     return forbidden(tree) + [f"not of a model.py: {word}" for word in sorted(words)]
 
 
-def check_train(source, folder="Model", depth=1):
-    """The problems of a train.py's source in `folder`, which lies `depth` folders below the root."""
+LINE = ("sys.path.insert(0, next(str(folder) for folder in Path(__file__).resolve().parents "
+        "if (folder / \"common\").is_dir()))")
+
+
+def check_train(source, folder="Model"):
+    """The problems of a train.py's source in `folder`."""
     tree = ast.parse(source)
     problems = forbidden(tree)
     for name in imports(tree):
         if name.split(".")[0] not in IMPORTS or name.startswith(NO_IMPORTS):
             problems.append(f"import of {name}")
 
-    line = f"sys.path.insert(0, str(Path(__file__).resolve().parents[{depth}]))"
-    if sum(same(node, line) for node in tree.body) != 1:
-        problems.append(f"not once: {line}")
-    rest = ast.Module([node for node in tree.body if not same(node, line)], [])
-    runs = [argument for node in ast.walk(rest) if isinstance(node, ast.Call) and same(ast.Expr(node.func), "Run")
-            for argument in node.args]
+    if sum(same(node, LINE) for node in tree.body) != 1:
+        problems.append(f"not once: {LINE}")
+    rest = ast.Module([node for node in tree.body if not same(node, LINE)], [])
+    runs = [argument for node in ast.walk(rest) if isinstance(node, ast.Call)
+            and (same(ast.Expr(node.func), "Run") or same(ast.Expr(node.func), "beside")) for argument in node.args]
     for node in ast.walk(rest):
         if isinstance(node, ast.Name) and (node.id == "sys" or node.id == "__file__" and node not in runs):
             problems.append(f"file paths: {node.id}")
@@ -126,8 +129,7 @@ def check_train(source, folder="Model", depth=1):
 
 @pytest.mark.parametrize("file", TRAIN_FILES, ids=folder_name)
 def test_train(file):
-    depth = len(file.relative_to(ROOT).parts) - 1
-    assert check_train(file.read_text(), file.parent.name, depth) == []
+    assert check_train(file.read_text(), file.parent.name) == []
 
 
 @pytest.mark.parametrize("folder", MODEL_FOLDERS, ids=folder_name)
@@ -145,9 +147,10 @@ from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from common import BaseOptions, Run
-from model import build, sample
+sys.path.insert(0, next(str(folder) for folder in Path(__file__).resolve().parents if (folder / "common").is_dir()))
+from common import BaseOptions, Run, beside
+
+model = beside(__file__, "model")
 
 
 @dataclass
@@ -159,7 +162,7 @@ class Options(BaseOptions):
 
 def main():
     run = Run(Options, __file__)
-    items = [net.eval() for net in run.networks(build).values()]
+    items = [net.eval() for net in run.networks(model.build).values()]
     run.save("grid", torch.stack(items))
     title = f"{len(items)} of D(G(z)) / D(x)"
 
@@ -170,7 +173,7 @@ if __name__ == "__main__":
 
 
 def test_the_good_has_no_problems():
-    assert check_train(GOOD) == [] and check_train(GOOD.replace("parents[1]", "parents[2]"), depth=2) == []
+    assert check_train(GOOD) == []
     assert check_model("import torch\n\ndef build():\n    return {'G': torch.nn.Linear(1, 1)}\n") == []
 
 
@@ -211,7 +214,8 @@ def test_own_name(folder, line, bad):
 @pytest.mark.parametrize("before, after", [
     (" 2014 (arXiv 1406.2661)", ""), ('"""A Model', 'x = """A Model'), ("def main()", "def start()"),
     ('if __name__ == "__main__":\n    main()', "main()"), ("    main()\n", "    main()\nx = 1\n"),
-    ("parents[1]", "parents[2]"), ("sys.path.insert(0, str(Path(__file__).resolve().parents[1]))\n", ""),
+    (LINE + "\n", ""), (LINE, "sys.path.insert(0, str(Path(__file__).resolve().parents[1]))"),
+    ("(__file__, \"model\")", "(\"model\")\nhere = __file__"),
     ("import torch\n", "import torch\n" + "\n" * 100)])
 def test_each_lack_is_seen(before, after):
     assert before in GOOD and check_train(GOOD.replace(before, after))
