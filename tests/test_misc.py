@@ -349,8 +349,6 @@ def test_the_mean_over_seeds_of_an_infinite_result(monkeypatch):
     summary = load_file(MISC / "seeds.py").summary([{"nll": 1.0, "fid": 1.0}, {"nll": float("inf"), "fid": 3.0}])
     assert summary["nll"] == {"mean": float("inf"), "std": None, "seeds": [1.0, float("inf")]}
     assert summary["fid"]["mean"] == 2 and summary["fid"]["std"] == pytest.approx(2**0.5)
-    cell = load_file(MISC / "tables.py").cell
-    assert cell({"metrics": summary}, "nll") == "inf" and cell({"metrics": summary}, "fid") == "2.00 ± 1.41"
 
 
 def test_seeds_of_a_model_that_does_not_generate(repository):
@@ -457,65 +455,6 @@ def test_baselines(tmp_path, monkeypatch):
     drawn = baselines.gaussian_in_pca_space(images, 2000, 100, 0).float()
     assert drawn[:, :, :16].max() == 0  # where all images agree, so do these
     assert (drawn.mean(0) - images.float().mean(0)).abs().max() < 15
-
-
-def test_tables_are_current():
-    """The README's tables and the gallery's numbers are those of the result.json files."""
-    done = subprocess.run([sys.executable, MISC / "tables.py", "--check"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
-def test_tables_of_other_results_are_not_current(tmp_path, capsys):
-    root = tmp_path / "repository"
-    shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns(".git", "__pycache__", "checkpoints", "logs", "data"))
-    file = root / "misc" / "samples" / "result.json"
-    content = json.loads(file.read_text())
-    content["untrained GAN"]["metrics"]["fid"]["mean"] += 1
-    file.write_text(json.dumps(content))
-
-    def tables(*args):
-        return run_here(root / "misc" / "tables.py", *args)[0]
-
-    assert tables("--check") == 2 and "README.md, gallery.html: not current" in capsys.readouterr().err
-    assert tables() == 0 and tables("--check") == 0
-    assert f"{content['untrained GAN']['metrics']['fid']['mean']:.2f}" in (root / "README.md").read_text()
-
-    # what a train.py measured itself stands in a table of the model, and a variant without images in that one alone
-    entry = {**content["PCA, 50 components"], "metrics": {
-        "squared error": {"mean": 12.3456, "std": 0.0123, "seeds": [12.3, 12.4]}}}
-    entry["runs"] = [{**run, "steps": 100, "seconds": 60.0} for run in entry["runs"]]
-    (root / "Mine" / "samples").mkdir(parents=True)
-    (root / "Mine" / "samples" / "result.json").write_text(json.dumps({"small": entry}))
-    readme = root / "README.md"
-    readme.write_text(readme.read_text() + "<!-- Mine: begin -->\n<!-- Mine: end -->\n")
-    assert tables() == 0 and tables("--check") == 0
-    rows = [line for line in readme.read_text().splitlines() if "12.3" in line]
-    assert len(rows) == 1 and rows[0].startswith("| small | 12.35 ± 0.01 |") and "100 updates, 1 min" in rows[0]
-
-    content["untrained GAN"]["scorer"] = "0" * 64
-    file.write_text(json.dumps(content))
-    assert tables() == 2 and "another classifier" in capsys.readouterr().err
-
-
-def test_table_of_objectives(monkeypatch):
-    """A model a row: equal time with the rank correlation of D's loss; how many seeds fail without BatchNorm."""
-    def entry(**scores):
-        course = [{"fid": fid, "losses": {"D": -fid, "G": fid}} for fid in (9, 5, 4)]
-        runs = [{"steps": 1500, "seconds": 600, "course": course}] * 3
-        return {"metrics": {k: {"mean": sum(v) / 3, "std": 0.5, "seeds": v} for k, v in scores.items()}, "runs": runs,
-                "command": "python"}
-
-    monkeypatch.syspath_prepend(MISC)
-    tables = load_file(MISC / "tables.py")
-    equal = entry(fid=[3, 4, 5], **{"is": [9.5] * 3}, recall=[0.8] * 3)
-    bare = entry(fid=[900, 12, 13], **{"is": [1.49, 9.1, 9.2]}, recall=[0.0, 0.8, 0.8])
-    rows = [("WGAN", "equal-time", equal), ("GAN", "no-batchnorm-he", equal), ("GAN", "equal-time", equal),
-            ("GAN", "default", equal), ("LSGAN", "no-batchnorm", bare)]
-    same = "| 1,500 | 10 | 4.00 ± 0.50 | 9.50 ± 0.50 | 0.800 ± 0.500 | -1.00, -1.00, -1.00 |"
-    assert tables.objective_table(rows).splitlines()[2:] == [f"| [GAN](#gan) {same}", f"| [WGAN](#wgan) {same}"]
-    assert tables.bare_table(rows).splitlines()[2:] == [
-        "| [LSGAN](#lsgan) | PyTorch's | 1,500 | 1 of 3 | 900, 12, 13 | 1.49, 9.10, 9.20 | `python` |",
-        "| [GAN](#gan) | He et al.'s | 1,500 | 0 of 3 | 3, 4, 5 | 9.50, 9.50, 9.50 | `python` |"]
 
 
 @pytest.mark.parametrize("script", ["pca", "tsne"])
