@@ -68,10 +68,9 @@ def with_notes(text, rows):
 
 
 def floating(tiles, width, beside):
-    """Tiles, a line of HTML each, as tables that float: so many side by side on a wide page, one on a phone."""
-    lines = [f'<table align="left"><tr><td width="{width}">{tile}</td></tr></table>' for tile in tiles]
-    ends = {*range(beside, len(lines), beside), len(lines)}
-    return "\n".join(line + '<br clear="all">' * (i in ends) for i, line in enumerate(lines, 1))
+    """Tiles, HTML, as tables that float: so many side by side on a wide page (a line of text), one on a phone."""
+    tables = [f'<table align="left"><tr><td width="{width}">{tile}</td></tr></table>' for tile in tiles]
+    return "\n".join("".join(tables[i:i + beside]) + '<br clear="all">' for i in range(0, len(tables), beside))
 
 
 def link(file, page):
@@ -106,7 +105,8 @@ def strip(page, models):
     places = sorted((i, at, model.head["picture"].endswith(".gif"), model) for at, (_, part) in
                     enumerate(by_group(models)) for i, model in enumerate(part))
     images = [image(model, page, "24%") for _, _, moves, model in places if moves]
-    return "\n".join(["<p>", *images[:min(8, max(4, len(images) // 4 * 4))], "</p>"])
+    rows = [" ".join(images[i:i + 4]) for i in range(0, len(images), 4)]
+    return "\n".join(["<p>", *(row for row in rows[:2] if row is rows[0] or row.count("<img") == 4), "</p>"])
 
 
 def tiles(page, models):
@@ -143,7 +143,7 @@ def overview(page, models, baselines):
         texts += [f"**{plain(group)}**"] if rows else []
         texts += [table(["", *map(heading, names), "min"], real + made)] if made else []
         texts += [table(["", "figure", "min"], other)] if other else []
-        texts += ["\n".join(f"- {name}: {measured.with_links(text)}" for name, text in said if text)]
+        texts += ["<br>".join(f"{name}: {measured.with_links(text)}" for name, text in said if text)]
         shown += [(model, variant, entry) for model, variant, _, entry in rows]
     return with_notes("\n\n".join(filter(None, texts)), shown)
 
@@ -307,16 +307,16 @@ def pages(root):
     """{path: text} of all that is generated below a folder."""
     models, baselines = measured.read_all(root)
     texts = {}
-    for page in [root / "README.md", *sorted(root.glob("*/README.md")), *sorted(root.glob("misc/*/README.md"))]:
+    for page in sorted({*root.glob("README.md"), *root.glob("[!.]*/README.md"), *root.glob("misc/*/README.md")}):
         try:
-            texts[page] = page.read_bytes().decode("utf-8") if page.exists() else ""
+            texts[page] = page.read_bytes().decode("utf-8")
         except ValueError:
             warn(f"{page.relative_to(root)} is not UTF-8")
     for model in models:
         if model.entries and not (model.folder / "README.md").exists():
             texts[model.folder / "README.md"] = new_page(model, root)
     texts = {page: fill(text, blocks(page, root, models, baselines), page.relative_to(root))
-             for page, text in texts.items() if text}
+             for page, text in texts.items()}
     return {**texts, root / "misc" / "gallery.html": gallery(root, models, baselines)}
 
 

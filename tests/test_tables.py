@@ -183,7 +183,7 @@ def test_blocks(tables, tmp_path, monkeypatch):
     assert run(tables, monkeypatch) == 0
     readme, misc, a, b = ((tmp_path / name / "README.md").read_text() for name in ("", "misc", "A", "B"))
 
-    assert ("| [First, long](A) † | 2.00 ± 0.50 | 6.50 ± 0.50 | 0.800 ± 0.500 | 5.3 |\n\n- First: reported FID 6.8 "
+    assert ("| [First, long](A) † | 2.00 ± 0.50 | 6.50 ± 0.50 | 0.800 ± 0.500 | 5.3 |\n\nFirst: reported FID 6.8 "
             "([A 2018](https://example.org/a_(b)))") in readme
     assert "min: minutes of training, with nothing else on the machine (a CPU, 2 threads)" in readme
     assert "| [B](B) † | accuracy ↑ 0.9877 ± 0.0123 |  |" not in readme  # an empty column is none
