@@ -173,24 +173,3 @@ def scatter(points, labels, classes, title, prior=None):
     scatter_of_digits(fig, ax, points.cpu().numpy(), labels.cpu().numpy(), classes)
     ax.set(xlabel="first dimension of the code", ylabel="second", title=title, aspect="equal")
     return fig
-
-
-def embedding(groups):
-    """Figure of a t-SNE of features, all groups together, coloured by digit, a marker a group.
-
-    groups: {label: (features (N, D), classes (N,))}, arrays."""
-    from sklearn.manifold import TSNE
-
-    features = np.concatenate([features for features, _ in groups.values()])
-    points = TSNE(init="pca", perplexity=min(30, len(features) // 4), random_state=0).fit_transform(features)
-    fig, ax = figure(6.4, 6.0)
-    start = 0
-    for (label, (_, classes)), marker, size in zip(groups.items(), ("o", "x"), (10, 18), strict=False):
-        part = points[start:start + len(classes)]
-        start += len(classes)
-        drawn = ax.scatter(*part.T, c=classes, **DIGIT_COLOURS, marker=marker, s=size, linewidths=0.8, alpha=0.7)
-        ax.scatter([], [], c="black", marker=marker, s=size, label=f"{label} ({len(classes):,} images)")
-    fig.colorbar(drawn, label="digit, as the classifier reads it", ticks=range(10))
-    ax.set(xticks=[], yticks=[], title="t-SNE of the classifier's features (the axes have no unit)")
-    ax.legend()
-    return fig

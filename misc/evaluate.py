@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import tyro
 
@@ -17,7 +18,7 @@ from generate import generate, load  # noqa: E402
 
 from common import Count, data, metrics, scorer  # noqa: E402
 from common.files import writable_folder  # noqa: E402
-from common.images import captioned, embedding, figure, save_figure  # noqa: E402
+from common.images import DIGIT_COLOURS, captioned, figure, save_figure  # noqa: E402
 from common.log import environment, say, write_json  # noqa: E402
 from common.models import find_checkpoint, find_folder  # noqa: E402
 from common.options import InputError, Seed, parse, refusing  # noqa: E402
@@ -103,6 +104,27 @@ def table(columns):
                  for values, w in zip(columns.values(), widths, strict=True)]
         lines.append(f"| {TITLES[name]:{width}} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def embedding(groups):
+    """Figure of a t-SNE of features, all groups together, coloured by digit, a marker a group.
+
+    groups: {label: (features (N, D), classes (N,))}, arrays."""
+    from sklearn.manifold import TSNE
+
+    features = np.concatenate([features for features, _ in groups.values()])
+    points = TSNE(init="pca", perplexity=min(30, len(features) // 4), random_state=0).fit_transform(features)
+    fig, ax = figure(6.4, 6.0)
+    start = 0
+    for (label, (_, classes)), marker, size in zip(groups.items(), ("o", "x"), (10, 18), strict=False):
+        part = points[start:start + len(classes)]
+        start += len(classes)
+        drawn = ax.scatter(*part.T, c=classes, **DIGIT_COLOURS, marker=marker, s=size, linewidths=0.8, alpha=0.7)
+        ax.scatter([], [], c="black", marker=marker, s=size, label=f"{label} ({len(classes):,} images)")
+    fig.colorbar(drawn, label="digit, as the classifier reads it", ticks=range(10))
+    ax.set(xticks=[], yticks=[], title="t-SNE of the classifier's features (the axes have no unit)")
+    ax.legend()
+    return fig
 
 
 def draw(folder, name, images, scores, real_scores, train):
