@@ -53,9 +53,9 @@ def writable_folder(path, flag):
         raise InputError(f"{flag}: cannot write to {path} ({error.strerror})") from None
 
 
-def misc_folder(publish):
+def misc_folder(root, publish):
     """Where the tools in misc/ write: to misc/results/, which is committed, or to misc/samples/, which is not."""
-    return Path(__file__).resolve().parents[1] / "misc" / ("results" if publish else "samples")
+    return root / "misc" / ("results" if publish else "samples")
 
 
 def writable_file(path, flag, *suffixes):

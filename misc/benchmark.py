@@ -305,7 +305,7 @@ def main():
     if sys.argv[1:2] == ["child"]:
         return child(*sys.argv[2:])
     opt = parse(Options)
-    out_dir = writable_folder(opt.out_dir or misc_folder(opt.publish), "--out-dir")
+    out_dir = writable_folder(opt.out_dir or misc_folder(ROOT, opt.publish), "--out-dir")
     opt.dataset, notice = data.resolve(opt.dataset, data.data_dir())
     if notice:
         print(notice)

@@ -105,7 +105,7 @@ def draw_all(title, models):
 
 def main():
     opt = parse(Options)
-    out = writable_file(opt.out or misc_folder(opt.publish) / "course.png", "--out", ".png")
+    out = writable_file(opt.out or misc_folder(ROOT, opt.publish) / "course.png", "--out", ".png")
     folders = [find_folder(name) for name in opt.models]
     if not folders or len(set(folders)) < len(folders):
         raise InputError("name one model or more, each once")

@@ -29,7 +29,7 @@ def main():
     from sklearn.decomposition import PCA
 
     opt = parse(Options)
-    out = writable_file(opt.out or misc_folder(opt.publish) / "pca.png", "--out", ".png")
+    out = writable_file(opt.out or misc_folder(ROOT, opt.publish) / "pca.png", "--out", ".png")
     root = data.data_dir(opt.data_dir)
     name, notice = data.resolve(opt.dataset, root)
     train = data.load(name, root)

@@ -32,7 +32,7 @@ def main():
     from sklearn.manifold import TSNE
 
     opt = parse(Options)
-    out = writable_file(opt.out or misc_folder(opt.publish) / "tsne.png", "--out", ".png")
+    out = writable_file(opt.out or misc_folder(ROOT, opt.publish) / "tsne.png", "--out", ".png")
     root = data.data_dir(opt.data_dir)
     name, notice = data.resolve(opt.dataset, root)
     train = data.load(name, root)[:opt.n]

@@ -251,7 +251,7 @@ def repository(tmp_path):
     root = tmp_path / "repository"
     for name in ("common", "misc", "GAN"):
         shutil.copytree(ROOT / name, root / name,
-                        ignore=shutil.ignore_patterns("__pycache__", "checkpoints", "samples", "logs"))
+                        ignore=shutil.ignore_patterns("__pycache__", "checkpoints", "samples", "logs", "results"))
     return root
 
 
@@ -272,7 +272,7 @@ def seeds_here(capsys, root, *args):
 def test_seeds(repository, capsys):
     done = seeds(repository, "--seeds", "0", "1", *SHORT, "--max-steps", "2")
     assert done.returncode == 0, done.stderr
-    file = repository / "GAN" / "samples" / "result.json"
+    file = repository / "GAN" / "results" / "result.json"
     entry = json.loads(file.read_text())["default"]
     assert entry["seeds"] == [0, 1] and entry["images"] == 100 and [run["steps"] for run in entry["runs"]] == [2, 2]
     for name in ("fid", "kid", "is", "precision", "recall", "class_kl"):
@@ -283,7 +283,12 @@ def test_seeds(repository, capsys):
     assert entry["command"] == f"python {' '.join(SEEDS)} --seeds 0 1 {' '.join(SHORT)} --max-steps 2"
     for run in entry["runs"]:
         assert run["device"] and run["versions"]["torch"] == torch.__version__ and run["dataset"] == "digits"
-    assert not (repository / "GAN" / "samples" / "process.gif").exists()  # the model's own pictures are left alone
+    assert not (repository / "GAN" / "samples").exists()  # a user's own pictures are left alone
+    work = repository / "GAN" / "checkpoints" / "seeds" / "default"
+    shown = {path.name: path for path in (repository / "GAN" / "results" / "default").iterdir()}
+    assert set(shown) == {"samples.png", "losses.png"}  # of seed 0; a GIF comes with the first frame
+    assert shown["samples.png"].read_bytes() == (work / "0" / "samples" / "epoch_0001.png").read_bytes()
+    assert entry["code"] and "commit" in entry
 
     # what is done is not redone, another variant stays beside it, other options are not mixed in
     work = repository / "GAN" / "checkpoints" / "seeds" / "default"
@@ -296,6 +301,10 @@ def test_seeds(repository, capsys):
     assert status == 2 and "results of other settings (flags)" in said
     status, _ = seeds_here(capsys, repository, "--seeds", "0", "--variant", "short", *SHORT, "--max-steps", "1")
     assert status == 0 and set(json.loads(file.read_text())) == {"default", "short"}
+    status, said = seeds_here(capsys, repository, "--seeds", "0", "--pictures", "no", *SHORT, "--max-steps", "2")
+    assert status == 2 and "--pictures: there is no no, only samples, losses" in said and len(shown) == 2
+    assert seeds_here(capsys, repository, "--seeds", "0", "--pictures", "losses", *SHORT, "--max-steps", "2")[0] == 0
+    assert [path.name for path in (file.parent / "default").iterdir()] == ["losses.png"]
 
     # --fresh puts aside what was done
     status, _ = seeds_here(capsys, repository, "--seeds", "0", "--fresh", *SHORT, "--max-steps", "3")
@@ -331,7 +340,7 @@ def test_changed_code_is_known_by_what_it_does(repository, monkeypatch):
 def test_variants_lie_in_folders_of_their_own(repository):
     """A model whose options have a `variant`, and one that does not generate."""
     source = repository / "GAN" / "train.py"
-    source.write_text(source.read_text().replace("    lr:", "    variant: str = 'plain'  # a name\n    lr:"))
+    source.write_text(source.read_text().replace("    lr_g:", "    variant: str = 'plain'  # a name\n    lr_g:"))
     assert train_here(source.parent, *SHORT[1:], "--max-steps", 2)[0] == 0
     assert train_here(source.parent, *SHORT[1:], "--max-steps", 1, "--variant", "other")[0] == 0
     assert train_here(source.parent, "--max-steps", 3, "--variant", "other", "--resume")[0] == 0
@@ -353,11 +362,11 @@ def test_the_mean_over_seeds_of_an_infinite_result(monkeypatch):
 
 def test_seeds_of_a_model_that_does_not_generate(repository):
     shutil.copytree(ROOT / "Classification", repository / "Classification",
-                    ignore=shutil.ignore_patterns("__pycache__", "checkpoints", "samples", "logs"))
+                    ignore=shutil.ignore_patterns("__pycache__", "checkpoints", "samples", "logs", "results"))
     args = [sys.executable, SEEDS[0], "Classification", "--seeds", "0", *SHORT, "--max-steps", "2"]
     done = subprocess.run(args, cwd=repository, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    entry = json.loads((repository / "Classification" / "samples" / "result.json").read_text())["default"]
+    entry = json.loads((repository / "Classification" / "results" / "result.json").read_text())["default"]
     assert set(entry["metrics"]) == {"accuracy"} and 0 <= entry["metrics"]["accuracy"]["mean"] <= 1
 
 
@@ -375,19 +384,19 @@ def test_seeds_go_on_after_an_interruption(repository):
     assert child.returncode == 130 and "goes on from there" in said and "Traceback" not in said, said
     before = checkpoint.load(work / "checkpoints" / "checkpoint.pt")
     assert 10 <= before["step"] < 20
-    assert not (repository / "GAN" / "samples" / "result.json").exists()
+    assert not (repository / "GAN" / "results" / "result.json").exists()
 
     done = seeds(repository, *args)
     assert done.returncode == 0, done.stderr
     after = checkpoint.load(work / "checkpoints" / "checkpoint.pt")
     assert after["step"] == 20 and torch.equal(after["losses"]["values"][:before["step"]], before["losses"]["values"])
-    assert not (work / "checkpoints" / "checkpoint.pt.previous").exists()
+    assert not list(work.glob("previous*"))
 
 
 def test_seeds_measured_every_epoch(repository, capsys):
     """Epoch by epoch is the same as in one go; the points are drawn."""
     assert seeds_here(capsys, repository, "--seeds", "1", "--every", "1", *SHORT, "--epochs=2")[0] == 0
-    file = repository / "GAN" / "samples" / "result.json"
+    file = repository / "GAN" / "results" / "result.json"
     run = json.loads(file.read_text())["default"]["runs"][0]
     points = run["course"]
     assert [(point["epoch"], point["updates"]) for point in points] == [(1, 5), (2, 10)] and run["steps"] == 10
@@ -399,17 +408,32 @@ def test_seeds_measured_every_epoch(repository, capsys):
     parts = checkpoint.load(find_checkpoint(work))
     for name, weight in whole["networks"]["G_ema"].items():
         assert torch.equal(weight, parts["networks"]["G_ema"][name]), name
-    means = whole["losses"]["values"].double().view(2, 5, 2).mean(1)
+    means = whole["losses"]["values"].double().view(2, 5, -1).mean(1)
     for point, mean in zip(points, means, strict=True):
         assert list(point["losses"].values()) == pytest.approx(mean.tolist())
 
     status, said = seeds_here(capsys, repository, "--seeds", "1", *SHORT, "--epochs=2")
     assert status == 2 and "results of other settings (every)" in said
-    before = (repository / "misc" / "course.png").stat().st_mtime_ns
-    assert run_here(repository / "misc" / "course.py", repository / "GAN", "--out", repository / "x.png")[0] == 0
-    assert (repository / "GAN" / "samples" / "course.png").exists() and (repository / "x.png").exists()
-    assert run_here(repository / "misc" / "course.py", repository / "GAN")[0] == 0
-    assert (repository / "misc" / "course.png").stat().st_mtime_ns == before  # it is of several models
+    course = repository / "misc" / "course.py"
+    assert run_here(course, repository / "GAN", "--out", repository / "x.png")[0] == 0
+    assert (repository / "GAN" / "results" / "default" / "course.png").exists() and (repository / "x.png").exists()
+    for flags, place in (((), "samples"), (("--publish",), "results")):
+        picture = repository / "misc" / place / "course.png"
+        picture.unlink(missing_ok=True)
+        assert run_here(course, repository / "GAN", *flags)[0] == 0 and picture.exists()
+
+
+def test_seeds_note_the_minutes_of_a_training(repository, capsys):
+    args = ("--seeds", "0", *SHORT, "--epochs", "4")
+    status, said = seeds_here(capsys, repository, "--minutes", *args)
+    assert status == 2 and "--minutes: " in said and "has no default yet" in said
+    assert seeds_here(capsys, repository, *args)[0] == 0
+    assert seeds_here(capsys, repository, "--minutes", *args)[0] == 0
+    file = repository / "GAN" / "results" / "result.json"
+    minutes = json.loads(file.read_text())["default"]["minutes"]
+    assert 0 < minutes["minutes"] < 5 and minutes["device"] and minutes["threads"] >= 1
+    assert seeds_here(capsys, repository, *args)[0] == 0  # the same code: they are kept
+    assert json.loads(file.read_text())["default"]["minutes"] == minutes
 
 
 def test_course_refuses_in_one_line(capsys, repository):
@@ -428,7 +452,7 @@ def test_rank_correlation_of_a_loss():
 
 @pytest.mark.parametrize("args", [
     ("--seeds",), ("--seeds", "0", "0"), ("--seeds", "-1"), ("--n", "5"), ("--variant", "../x"), ("--variant", "/x"),
-    ("--every", "1"), ("--every", "1", "--", "--epochs", "x"), ("--every", "3", "--", "--epochs", "2"),
+    ("--minutes", "--", "--max-steps", "2"),
     ("--", "--image-size", "64"),
     ("--every", "1", "--", "--epochs", "2", "--max_steps", "3"), ("--", "--seed", "7"),
     ("--", "--out_dir=x"), ("--", "--resume"), ("--", "--dataset", "fashion-mnist"),
@@ -437,7 +461,7 @@ def test_seeds_refuse_in_one_line(repository, args):
     """Before any work, or as train.py does."""
     done = subprocess.run([sys.executable, SEEDS[0], "GAN", *args], cwd=repository, capture_output=True, text=True)
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert not (repository / "GAN" / "samples" / "result.json").exists()
+    assert not (repository / "GAN" / "results" / "result.json").exists()
     assert not list((repository / "GAN").glob("checkpoints/**/*.pt"))
     assert not list((repository / "GAN").glob("checkpoints/**/training.json"))  # the right flags are not refused next
 
