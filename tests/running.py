@@ -1,12 +1,15 @@
-"""Ways to run a train.py: in this process (fast), or in one of its own (as users do)."""
+"""Ways to run a train.py: in this process, in a forked one (both fast), or in one of its own (as users do)."""
 
 import os
 import runpy
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import torch
+from forked import Forked
+from torch.distributed import TCPStore
 
 from common.models import load_file
 
@@ -52,6 +55,24 @@ def command(folder, *args):
 
 
 def train(folder, *args, cwd="/", **env):
-    """Runs folder/train.py in a process of its own. Returns the finished process, with its output as text."""
+    """Runs folder/train.py in a forked process. Returns the finished process, with its output as text."""
+    return Forked(folder / "train.py", *args, cwd=cwd, env={**os.environ, **env}).finish()
+
+
+def train_apart(folder, *args, cwd="/", **env):
+    """As `train`, in a process of its own, which imports everything anew."""
     return subprocess.run(command(folder, *args), cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True,
                           timeout=240)
+
+
+def run_ranks(script, *args):
+    """Runs a script in two forked processes, as the two ranks that torchrun would start. Returns both when finished."""
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # at a free port
+    shared = {**os.environ, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
+              "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0",
+              "OMP_NUM_THREADS": "1"}
+    first, second = (Forked(script, *args, env={**shared, "RANK": rank, "LOCAL_RANK": rank}) for rank in "01")
+    done = first.finish()
+    if done.returncode:
+        second.send_signal(signal.SIGKILL)  # else it may wait for the first
+    return done, second.finish()

@@ -4,12 +4,18 @@ import shutil
 import time
 
 import pytest
-from running import ROOT, TRAINABLE, train
+from running import ROOT, TRAINABLE, train, train_apart
+
+
+def as_a_user(folder, *args, **kwargs):
+    """The GAN by an interpreter of its own, the others forked, which is ten times as fast."""
+    return (train_apart if folder == ROOT / "GAN" else train)(folder, *args, **kwargs)
 
 
 @pytest.mark.parametrize("folder", TRAINABLE, ids=lambda folder: folder.name)
 def test_two_updates_from_another_working_directory(tmp_path, folder):
-    done = train(folder, "--dataset", "digits", "--max-steps", 2, "--out-dir", "out", cwd=tmp_path)
+    args = ("--dataset", "digits", "--batch-size", 32, "--max-steps", 2, "--out-dir", "out")
+    done = as_a_user(folder, *args, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     variant = next(tmp_path.glob("out/checkpoints/**/checkpoint.pt")).parent.relative_to(tmp_path / "out/checkpoints")
     samples = tmp_path / "out" / "samples" / variant
@@ -19,7 +25,7 @@ def test_two_updates_from_another_working_directory(tmp_path, folder):
 @pytest.mark.parametrize("folder", TRAINABLE, ids=lambda folder: folder.name)
 def test_help(folder):
     began = time.monotonic()
-    done = train(folder, "--help")
+    done = as_a_user(folder, "--help")
     assert done.returncode == 0 and "--max-steps" in done.stdout and done.stderr == ""
     assert time.monotonic() - began < 20  # 2 s on an idle machine, whose load is not known here
 
@@ -29,7 +35,8 @@ def test_a_copied_folder_trains(tmp_path):
     shutil.copytree(ROOT / "common", root / "common", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "GAN", root / "My-GAN.2", ignore=shutil.ignore_patterns("checkpoints", "samples", "logs"))
     folder = root / "My-GAN.2"
-    done = train(folder, "--dataset", "digits", "--max-steps", 10, "--epochs", 1)
+    few = ("--dataset", "digits", "--holdout", 1300, "--batch-size", 16)  # twelve updates an epoch
+    done = train(folder, *few, "--max-steps", 10, "--epochs", 1)
     assert done.returncode == 0, done.stderr
     assert (folder / "samples" / "process.gif").exists() and (folder / "checkpoints" / "checkpoint.pt").exists()
     done = train(folder, "--resume")
@@ -38,8 +45,8 @@ def test_a_copied_folder_trains(tmp_path):
 
 def test_without_data_and_network_the_digits_stand_in_loudly(tmp_path):
     proxy = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}  # nothing answers there
-    done = train(ROOT / "GAN", "--max-steps", 1, "--out-dir", tmp_path, FUN_WITH_MNIST_DATA=str(tmp_path / "no"),
-                 **proxy)
+    done = train(ROOT / "GAN", "--batch-size", 16, "--max-steps", 1, "--out-dir", tmp_path,
+                 FUN_WITH_MNIST_DATA=str(tmp_path / "no"), **proxy)
     assert done.returncode == 0, done.stderr
     assert "NOT MNIST" in done.stderr and "!!!!!" in done.stderr
     assert "NOT MNIST" in (tmp_path / "samples" / "run.json").read_text()
