@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from forked import Forked
 from running import ROOT, TRAINABLE, command, train_here
 
 from common import Run, checkpoint, history, previous
@@ -19,7 +20,7 @@ from common.files import lock
 from common.options import InputError
 
 GAN, CLASSIFICATION = ROOT / "GAN", ROOT / "Classification"
-DIGITS = ("--dataset", "digits", "--holdout", 1300, "--batch-size", 64)  # three updates an epoch
+DIGITS = ("--dataset", "digits", "--holdout", 1440, "--batch-size", 16)  # three updates an epoch
 
 
 def state_of(out):
@@ -316,9 +317,13 @@ def wait_for(condition, process, seconds=90):
         time.sleep(0.02)
 
 
-def start(folder, *args):
-    return subprocess.Popen(command(folder, *args), cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                            text=True)
+def make_narrow(folder):
+    """Gives a copy of the GAN's folder narrow networks."""
+    text = (folder / "model.py").read_text()
+    text = text.replace("Up(latent_dim, channels, image_size, norm=norm)", "Up(latent_dim, widths=(16, 8, 8, 8))")
+    text = text.replace("Down(channels, 1, image_size)", "Down(widths=(8, 8, 8, 16))")
+    assert "widths=(16, 8" in text and "widths=(8, 8" in text
+    (folder / "model.py").write_text(text)
 
 
 def small_gan(tmp_path):
@@ -328,10 +333,8 @@ def small_gan(tmp_path):
     for name in ("model.py", "train.py"):
         text = (GAN / name).read_text()
         text = text.replace("parents[1]", "parents[0]").replace("Path(__file__)", f"Path({str(ROOT)!r}, 'x')")
-        text = text.replace("Up(latent_dim, channels, image_size, norm=norm)", "Up(latent_dim, widths=(16, 8, 8, 8))")
-        text = text.replace("Down(channels, 1, image_size)", "Down(widths=(8, 8, 8, 16))")
         (folder / name).write_text(text)
-    assert "widths=(16, 8" in (folder / "model.py").read_text()
+    make_narrow(folder)
     return folder
 
 
@@ -342,7 +345,7 @@ def test_killed_ten_times_and_resumed_each_time(tmp_path):
     args = ("--dataset", "digits", "--batch-size", 250, "--epochs", 100_000, "--out-dir", out)
     steps = []
     for victim in range(10):
-        process = start(folder, *args, *(["--resume"] if victim else []))
+        process = Forked(folder / "train.py", *args, *(["--resume"] if victim else []))
         written = path.stat().st_mtime_ns if victim else 0
         # from the first checkpoint of its own on, at any moment: most of the time is spent on checkpoints and grids
         wait_for(lambda written=written: path.exists() and path.stat().st_mtime_ns > written, process)
@@ -368,7 +371,11 @@ def test_killed_ten_times_and_resumed_each_time(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_run_with_a_checkpoint(tmp_path, number):
-    process = start(GAN, *DIGITS, "--epochs", 1000, "--out-dir", tmp_path)
+    args = (*DIGITS, "--epochs", 1000, "--out-dir", tmp_path)
+    if number == signal.SIGTERM:
+        process = subprocess.Popen(command(GAN, *args), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    else:
+        process = Forked(GAN / "train.py", *args)
     wait_for((tmp_path / "samples" / "epoch_0001.png").exists, process)
     process.send_signal(number)
     errors = process.communicate(timeout=60)[1]
