@@ -12,6 +12,7 @@ import pytest
 import torch
 from filelock import FileLock
 from running import ROOT, train, train_here
+from test_resume import small_gan
 
 from common.options import (
     BaseOptions,
@@ -173,10 +174,10 @@ def test_resume_without_a_checkpoint_is_refused(capsys, tmp_path):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The folder of a GAN of one update."""
-    out = tmp_path_factory.mktemp("trained")
-    assert train_here(GAN, *TINY, "--max-steps", 1, "--out-dir", out)[0] == 0
-    return out
+    """The folder of a small GAN of one update."""
+    folder = small_gan(tmp_path_factory.mktemp("trained"))
+    assert train_here(folder, *TINY, "--max-steps", 1)[0] == 0
+    return folder
 
 
 class Evil:
@@ -241,7 +242,7 @@ def test_a_bad_checkpoint_is_refused_and_left_as_it_is(capsys, tmp_path, monkeyp
     try:
         damage(path, how)
         bad = path.read_bytes()
-        line = refused(capsys, "--resume", "--max-steps", 2, "--out-dir", trained)
+        line = refused(capsys, "--resume", "--max-steps", 2, folder=trained)
         assert str(path) in line or "--resume" in line or "--" in line
         assert path.read_bytes() == bad
         assert not (tmp_path / "evil-was-here").exists()
@@ -266,5 +267,5 @@ def test_a_folder_of_images_may_be_named_relative(tmp_path, monkeypatch):
 
 
 def test_resuming_with_other_options_is_refused(capsys, trained):
-    line = refused(capsys, "--resume", "--max-steps", 2, "--out-dir", trained, "--lr-d", "0.5", "--batch-size", 32)
+    line = refused(capsys, "--resume", "--max-steps", 2, "--lr-d", "0.5", "--batch-size", 32, folder=trained)
     assert "--batch-size was 16, not 32" in line and "--lr-d was 0.0002, not 0.5" in line
