@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import load_model, write_idx
+from forked import Forked
 from running import ROOT, run_here, train_here
+from test_resume import make_narrow
 
 from common import checkpoint, data, scorer
 from common.models import find_checkpoint, find_folder, load_file, load_networks
@@ -247,11 +249,12 @@ def test_inception_without_weights_is_refused_in_one_line(capsys, drawn, tmp_pat
 
 @pytest.fixture
 def repository(tmp_path):
-    """A repository of the GAN alone, to be written to."""
+    """A repository of the GAN alone, with narrow networks, to be written to."""
     root = tmp_path / "repository"
     for name in ("common", "misc", "GAN"):
         shutil.copytree(ROOT / name, root / name,
                         ignore=shutil.ignore_patterns("__pycache__", "checkpoints", "samples", "logs", "results"))
+    make_narrow(root / "GAN")
     return root
 
 
@@ -260,7 +263,8 @@ SHORT = ("--", "--dataset", "digits", "--batch-size", "256")
 
 
 def seeds(root, *args):
-    return subprocess.run([sys.executable, *SEEDS, *args], cwd=root, capture_output=True, text=True, timeout=300)
+    """The command in a forked process."""
+    return Forked(*SEEDS, *args, cwd=root).finish()
 
 
 def seeds_here(capsys, root, *args):
@@ -360,12 +364,12 @@ def test_the_mean_over_seeds_of_an_infinite_result(monkeypatch):
     assert summary["fid"]["mean"] == 2 and summary["fid"]["std"] == pytest.approx(2**0.5)
 
 
-def test_seeds_of_a_model_that_does_not_generate(repository):
+def test_seeds_of_a_model_that_does_not_generate(repository, monkeypatch):
+    monkeypatch.chdir(repository)
     shutil.copytree(ROOT / "Classification", repository / "Classification",
                     ignore=shutil.ignore_patterns("__pycache__", "checkpoints", "samples", "logs", "results"))
-    args = [sys.executable, SEEDS[0], "Classification", "--seeds", "0", *SHORT, "--max-steps", "2"]
-    done = subprocess.run(args, cwd=repository, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    args = ("--seeds", "0", *SHORT, "--max-steps", "2")
+    assert run_here(repository / "misc" / "seeds.py", "Classification", *args)[0] == 0
     entry = json.loads((repository / "Classification" / "results" / "result.json").read_text())["default"]
     assert set(entry["metrics"]) == {"accuracy"} and 0 <= entry["metrics"]["accuracy"]["mean"] <= 1
 
@@ -373,7 +377,7 @@ def test_seeds_of_a_model_that_does_not_generate(repository):
 def test_seeds_go_on_after_an_interruption(repository):
     """A training that ended early (as after SIGINT) is continued, not measured and not begun again."""
     work = repository / "GAN" / "checkpoints" / "seeds" / "default" / "0"
-    args = ("--seeds", "0", *SHORT, "--epochs", "4")  # of five updates
+    args = ("--seeds", "0", *SHORT, "--epochs", "12")  # of five updates
     with subprocess.Popen([sys.executable, *SEEDS, *args], cwd=repository, stderr=subprocess.PIPE, text=True,
                           start_new_session=True) as child:
         while not (work / "samples" / "epoch_0002.png").exists():
@@ -383,13 +387,13 @@ def test_seeds_go_on_after_an_interruption(repository):
         said = child.stderr.read()
     assert child.returncode == 130 and "goes on from there" in said and "Traceback" not in said, said
     before = checkpoint.load(work / "checkpoints" / "checkpoint.pt")
-    assert 10 <= before["step"] < 20
+    assert 10 <= before["step"] < 60
     assert not (repository / "GAN" / "results" / "result.json").exists()
 
     done = seeds(repository, *args)
     assert done.returncode == 0, done.stderr
     after = checkpoint.load(work / "checkpoints" / "checkpoint.pt")
-    assert after["step"] == 20 and torch.equal(after["losses"]["values"][:before["step"]], before["losses"]["values"])
+    assert after["step"] == 60 and torch.equal(after["losses"]["values"][:before["step"]], before["losses"]["values"])
     assert not list(work.glob("previous*"))
 
 
@@ -402,7 +406,8 @@ def test_seeds_measured_every_epoch(repository, capsys):
     assert [(point["epoch"], point["updates"]) for point in points] == [(1, 5), (2, 10)] and run["steps"] == 10
     assert points[0]["fid"] != points[1]["fid"] and 0 < points[0]["seconds"] < points[1]["seconds"]
 
-    assert train_here(GAN, *SHORT[1:], "--epochs", 2, "--seed", 1, "--out-dir", repository / "whole")[0] == 0
+    args = (*SHORT[1:], "--epochs", 2, "--seed", 1, "--out-dir", repository / "whole")
+    assert train_here(repository / "GAN", *args)[0] == 0
     whole = checkpoint.load(find_checkpoint(repository / "whole"))
     work = repository / "GAN" / "checkpoints" / "seeds" / "default" / "1"
     parts = checkpoint.load(find_checkpoint(work))
@@ -459,7 +464,7 @@ def test_rank_correlation_of_a_loss():
     ("--", "--lr", "-1")])
 def test_seeds_refuse_in_one_line(repository, args):
     """Before any work, or as train.py does."""
-    done = subprocess.run([sys.executable, SEEDS[0], "GAN", *args], cwd=repository, capture_output=True, text=True)
+    done = Forked(SEEDS[0], "GAN", *args, cwd=repository).finish()
     assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert not (repository / "GAN" / "results" / "result.json").exists()
     assert not list((repository / "GAN").glob("checkpoints/**/*.pt"))
