@@ -25,7 +25,6 @@ def train_here(folder, *args):
 def run_here(script, *args):
     """Runs a script in this process. Returns its exit status (0 where it ran to the end) and its globals."""
     before = sys.argv, list(sys.path), torch.get_rng_state()
-    sys.modules.pop("model", None)
     sys.argv = [str(script), *map(str, args)]
     sys.path.insert(0, str(script.parent))
     try:
@@ -35,20 +34,17 @@ def run_here(script, *args):
     finally:
         sys.argv, sys.path[:] = before[:2]
         torch.set_rng_state(before[2])
-        sys.modules.pop("model", None)
-
+    
 
 def load_train(folder):
     """Imports folder/train.py, with its own model.py, without running it. Returns the module."""
     path = list(sys.path)
-    sys.modules.pop("model", None)
     sys.path.insert(0, str(folder))
     try:
         return load_file(folder / "train.py")
     finally:
         sys.path[:] = path
-        sys.modules.pop("model", None)
-
+    
 
 def command(folder, *args):
     return [sys.executable, str(folder / "train.py"), *map(str, args)]

@@ -1,10 +1,16 @@
 """Every train.py, as a user runs it."""
 
 import shutil
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
-from running import ROOT, TRAINABLE, train, train_apart
+import torch
+from running import ROOT, TRAINABLE, train, train_apart, train_here
+
+from common.models import load_file
 
 
 def as_a_user(folder, *args, **kwargs):
@@ -41,6 +47,29 @@ def test_a_copied_folder_trains(tmp_path):
     assert (folder / "samples" / "process.gif").exists() and (folder / "checkpoints" / "checkpoint.pt").exists()
     done = train(folder, "--resume")
     assert done.returncode == 0 and (folder / "samples" / "epoch_0001.png").exists(), done.stderr
+
+
+def test_each_train_py_gets_the_model_py_beside_it(tmp_path, monkeypatch):
+    """Whatever was imported before under that name: two in one interpreter, a model.py in the working directory."""
+    (tmp_path / "model.py").write_text("raise SystemExit('the wrong model.py')")
+    (tmp_path / "figures.py").write_text("raise SystemExit('the wrong figures.py')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(sys.modules, "model", object())
+    for name in ("GAN", "WGAN-GP", "VAE", "GAN"):
+        out = tmp_path / name
+        args = ("--dataset", "digits", "--max-steps", 1, "--out-dir", out)
+        status, values = train_here(ROOT / name, *args)
+        assert status == 0 and Path(values["model"].__file__) == ROOT / name / "model.py"
+        saved = torch.load(next(out.glob("checkpoints/**/checkpoint.pt")), weights_only=True)
+        nets = load_file(ROOT / name / "model.py").build(**saved["fields"])
+        assert all(net.state_dict().keys() == saved["networks"][key].keys() for key, net in nets.items())
+
+
+def test_a_module_that_python_is_asked_to_run(tmp_path):
+    """`python -m GAN.train`, from the root."""
+    done = subprocess.run([sys.executable, "-m", "GAN.train", "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "--max-steps" in done.stdout, done.stderr
 
 
 def test_without_data_and_network_the_digits_stand_in_loudly(tmp_path):
