@@ -151,7 +151,7 @@ def gallery(root, models, baselines):
 <title>Fun with MNIST</title><style>{STYLE}</style></head><body>
 <h1>Fun with MNIST</h1>
 <p>Every model by one protocol: 10,000 generated images of each seed against the 10,000 test images of MNIST, mean ±
-standard deviation of the seeds. Beside the real images a model can be judged.</p>
+standard deviation of the seeds. Read every row beside that of the real images.</p>
 {tiles}
 <h2>All that generates</h2>
 <p>A column's title sorts.</p>
