@@ -34,9 +34,8 @@ class Options(BaseOptions):
     epochs: Count = 4  # passes over the training set
     batch_size: Count = 32  # images in one batch, over all ranks together
     latent_dim: Count = 100  # dimension of z
-    lr_g: Positive = 1e-3  # Adam's step size, of G
-    lr_d: Positive = 2e-4  # and of D
-    lr_fall: Share = 0.25  # the last part of the run, in which both fall linearly to 0
+    lr: Positive = 1e-3  # Adam's step size, of G and of D
+    lr_fall: Share = 0.25  # the last part of the run, in which it falls linearly to 0
     beta1: Decay = 0.5  # Adam's decay of the gradient's mean
     instance_noise: NonNegative = 0.1  # standard deviation of the noise on the images, real or not, that D sees
     init: Literal["pytorch", "dcgan", "he"] = "pytorch"  # initial weights: PyTorch's, N(0, 0.02), or He et al.'s
@@ -51,13 +50,10 @@ def main():
                        **run.image)
     G, D = nets["G"], nets["D"]
     t = run.tensor("t", 0.0)  # updates so far
+    lr = run.schedule(lambda share: opt.lr * min(1, (1 - share) / opt.lr_fall))  # share: of the run that is done
+    adam_g = run.optimizer(Adam, G, lr=lr, betas=(opt.beta1, 0.999))
+    adam_d = run.optimizer(Adam, D, lr=lr, betas=(opt.beta1, 0.999))
     z_fixed = run.noise(100, opt.latent_dim)
-
-    def step_size(lr):  # constant for most of the run, then falling linearly to 0 at its end
-        return run.schedule(lambda share: lr * min(1, (1 - share) / opt.lr_fall))
-
-    adam_g = run.optimizer(Adam, G, lr=step_size(opt.lr_g), betas=(opt.beta1, 0.999))
-    adam_d = run.optimizer(Adam, D, lr=step_size(opt.lr_d), betas=(opt.beta1, 0.999))
 
     def noisy(x):  # instance noise: D cannot rely on details that nobody sees, such as a background of exactly 0
         return x + opt.instance_noise * torch.randn_like(x)

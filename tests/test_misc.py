@@ -344,7 +344,7 @@ def test_changed_code_is_known_by_what_it_does(repository, monkeypatch):
 def test_variants_lie_in_folders_of_their_own(repository):
     """A model whose options have a `variant`, and one that does not generate."""
     source = repository / "GAN" / "train.py"
-    source.write_text(source.read_text().replace("    lr_g:", "    variant: str = 'plain'  # a name\n    lr_g:"))
+    source.write_text(source.read_text().replace("    lr:", "    variant: str = 'plain'  # a name\n    lr:"))
     assert train_here(source.parent, *SHORT[1:], "--max-steps", 2)[0] == 0
     assert train_here(source.parent, *SHORT[1:], "--max-steps", 1, "--variant", "other")[0] == 0
     assert train_here(source.parent, "--max-steps", 3, "--variant", "other", "--resume")[0] == 0

@@ -267,5 +267,5 @@ def test_a_folder_of_images_may_be_named_relative(tmp_path, monkeypatch):
 
 
 def test_resuming_with_other_options_is_refused(capsys, trained):
-    line = refused(capsys, "--resume", "--max-steps", 2, "--lr-d", "0.5", "--batch-size", 32, folder=trained)
-    assert "--batch-size was 16, not 32" in line and "--lr-d was 0.0002, not 0.5" in line
+    line = refused(capsys, "--resume", "--max-steps", 2, "--lr", "0.5", "--batch-size", 32, folder=trained)
+    assert "--batch-size was 16, not 32" in line and "--lr was 0.001, not 0.5" in line

@@ -173,7 +173,7 @@ def test_run_json_tells_how(tmp_path):
     assert train_here(GAN, *DIGITS, "--max-steps", 2, "--seed", 5, "--out-dir", tmp_path)[0] == 0
     record = json.loads((tmp_path / "samples" / "run.json").read_text())
     assert record["seed"] == 5 and record["steps"] == 2 and record["dataset"] == "digits"
-    assert record["options"]["lr_d"] == 2e-4 and "--max-steps 2" in record["command"]
+    assert record["options"]["lr"] == 1e-3 and "--max-steps 2" in record["command"]
     assert set(record["final_losses"]) == {"D", "G", "D(x)", "D(G(z))"}
     assert record["versions"]["torch"] == torch.__version__
     assert record["seconds"] > 0 and record["device"]
