@@ -31,7 +31,7 @@ class Options(BaseOptions):
     latent_dim: Count = 100  # dimension of the code
     code: Literal["linear", "sigmoid"] = "linear"  # the code is any number, or lies in [0, 1]
     l2: NonNegative = 0.0  # lambda: weight of the code's squared length
-    lr: Positive = 1e-3  # Adam's step size
+    lr: Positive = 1e-3  # Adam's learning rate
 
     @property
     def variant(self):  # the subfolder of samples and checkpoints

@@ -32,8 +32,8 @@ class Options(BaseOptions):
 
     epochs: Count = 10  # passes over the training set
     prior: Literal[*model.PRIORS] = "gaussian"  # p(z), which the codes follow
-    lr: Positive = 5e-4  # Adam's first step size, of encoder and decoder
-    lr_d: Positive = 1e-4  # Adam's first step size, of D
+    lr: Positive = 5e-4  # Adam's first learning rate, of encoder and decoder
+    lr_d: Positive = 1e-4  # Adam's first learning rate, of D
     lr_last: Share = 0.06  # the share of both that is left at the end of the run
     beta1: Decay = 0.5  # Adam's decay of the gradient's mean, in the regularisation phase
     code_noise: NonNegative = 0.2  # standard deviation of the noise on the codes, and on the z, that D sees

@@ -2,7 +2,7 @@
 
 The network descends the cross-entropy -log softmax(net(x))[label] by Adam. What is measured, in eval mode at each
 epoch's end on all training and all test images, is a moving average of its weights (Polyak & Juditsky 1992), which
-takes the place of a falling step size (--ema 0: the network itself). At the end come the confusion matrix of the test
+takes the place of a falling learning rate (--ema 0: the network itself). At the end come the confusion matrix of the test
 images and the digits that are most confidently wrong.
 """
 
@@ -25,7 +25,7 @@ class Options(BaseOptions):
     """Classification of 32 x 32 images."""
 
     epochs: Count = 10  # passes over the training set
-    lr: Positive = 1e-3  # Adam's step size
+    lr: Positive = 1e-3  # Adam's learning rate
     ema: Decay = 0.999  # decay of the moving average of the weights
 
 

@@ -1,15 +1,18 @@
-"""GAN: Generative Adversarial Networks, Goodfellow et al. 2014 (arXiv 1406.2661), with the networks and settings of
-DCGAN, Radford et al. 2015 (arXiv 1511.06434).
+"""GAN: Generative Adversarial Networks, Goodfellow et al. 2014 (arXiv 1406.2661), with networks after DCGAN,
+Radford et al. 2015 (arXiv 1511.06434).
 
 Algorithm 1 of the paper with k = 1, for the value function of its equation 1:
 
     min_G max_D  E_x[log D(x)] + E_z[log(1 - D(G(z)))]
 
 G ascends log D(G(z)) instead of descending log(1 - D(G(z))), as the paper advises in section 3.
-Departures: the two updates of a step share one z (the paper draws two); z ~ N(0, I) (DCGAN: uniform); images lie in
-[0, 1] behind a sigmoid (DCGAN: tanh); D sees real and generated images through constant noise (Sonderby et al. 2016,
-arXiv 1610.04490, who let it fall; --instance-noise 0: without); weights start from PyTorch's default (DCGAN:
-N(0, 0.02), --init dcgan); the step size falls at the end; samples come from a moving average of G (--ema 0: from G).
+Departures:
+- D's step and G's share one z (the paper draws two); z ~ N(0, I) (DCGAN: uniform).
+- Images lie in [0, 1] behind a sigmoid (DCGAN: tanh); weights start from PyTorch's default (N(0, 0.02): --init dcgan).
+- Adam's learning rate is 1e-3 and falls at the end, in batches of 32 (DCGAN: 2e-4, 128).
+- D sees real and generated images through constant noise (Sonderby et al. 2016, arXiv 1610.04490, who let it fall;
+  --instance-noise 0: without).
+- Samples come from a moving average of G (--ema 0: from G).
 """
 
 import sys
@@ -34,8 +37,8 @@ class Options(BaseOptions):
     epochs: Count = 4  # passes over the training set
     batch_size: Count = 32  # images in one batch, over all ranks together
     latent_dim: Count = 100  # dimension of z
-    lr: Positive = 1e-3  # Adam's step size, of G and of D
-    lr_fall: Share = 0.25  # the last part of the run, in which it falls linearly to 0
+    lr: Positive = 1e-3  # Adam's learning rate, of G and of D
+    lr_fall: Share = 0.25  # the share of the run, at its end, over which it falls linearly to 0
     beta1: Decay = 0.5  # Adam's decay of the gradient's mean
     instance_noise: NonNegative = 0.1  # standard deviation of the noise on the images, real or not, that D sees
     init: Literal["pytorch", "dcgan", "he"] = "pytorch"  # initial weights: PyTorch's, N(0, 0.02), or He et al.'s
@@ -49,8 +52,8 @@ def main():
     nets = run.networks(model.build, latent_dim=opt.latent_dim, init=opt.init, norm=opt.norm, average=opt.ema > 0,
                        **run.image)
     G, D = nets["G"], nets["D"]
-    t = run.tensor("t", 0.0)  # updates so far
-    lr = run.schedule(lambda share: opt.lr * min(1, (1 - share) / opt.lr_fall))  # share: of the run that is done
+    t = run.tensor("t", 0.0)  # updates so far, a tensor so that the update can be one CUDA graph
+    lr = run.schedule(lambda share: opt.lr * min(1, (1 - share) / opt.lr_fall))  # share: of the run, done
     adam_g = run.optimizer(Adam, G, lr=lr, betas=(opt.beta1, 0.999))
     adam_d = run.optimizer(Adam, D, lr=lr, betas=(opt.beta1, 0.999))
     z_fixed = run.noise(100, opt.latent_dim)
@@ -62,8 +65,8 @@ def main():
     def update(x):
         fake = G(noise_like(x, opt.latent_dim))  # z ~ N(0, I)
 
-        # D ascends log D(x) + log(1 - D(G(z)))
-        real, generated = D(noisy(x)), D(noisy(fake.detach()))  # logits
+        # D ascends log D(x) + log(1 - D(G(z))); of a logit, bce(logit, 1) = -log D and bce(logit, 0) = -log(1 - D)
+        real, generated = D(noisy(x)), D(noisy(fake.detach()))
         d_loss = bce(real, 1) + bce(generated, 0)
         descend((adam_d, d_loss))
 
@@ -72,7 +75,7 @@ def main():
         descend((adam_g, g_loss))
 
         t.add_(1)
-        if opt.ema:  # with decay min(ema, t / (t + 10)): over fewer updates at first, when G changes fastest
+        if opt.ema:  # with decay min(ema, t / (t + 10)): a shorter average at first, when G changes fastest
             moving_average(nets["G_ema"], G, torch.clamp(t / (t + 10), max=opt.ema))
         return {"D": d_loss, "G": g_loss, "D(x)": real.sigmoid().mean(), "D(G(z))": generated.sigmoid().mean()}
 

@@ -6,10 +6,13 @@ say of its images; D has no sigmoid:
     min_D  1/2 E_x[(D(x) - b)^2] + 1/2 E_z[(D(G(z)) - a)^2]
     min_G  1/2 E_z[(D(G(z)) - c)^2]
 
-Departures: the two updates of a step share one z (the paper draws two); z ~ N(0, I) (DCGAN: uniform); images lie in
-[0, 1] behind a sigmoid (DCGAN: tanh); D sees real and generated images through constant noise (Sonderby et al. 2016,
-arXiv 1610.04490, who let it fall; --instance-noise 0: without); weights start from PyTorch's default (DCGAN:
-N(0, 0.02), --init dcgan); the step size falls at the end; samples come from a moving average of G (--ema 0: from G).
+Departures:
+- D's step and G's share one z (the paper draws two); z ~ N(0, I) (DCGAN: uniform).
+- Images lie in [0, 1] behind a sigmoid (DCGAN: tanh); weights start from PyTorch's default (N(0, 0.02): --init dcgan).
+- Adam's learning rate is 1e-3 and falls at the end, in batches of 32 (DCGAN: 2e-4, 128).
+- D sees real and generated images through constant noise (Sonderby et al. 2016, arXiv 1610.04490, who let it fall;
+  --instance-noise 0: without).
+- Samples come from a moving average of G (--ema 0: from G).
 """
 
 import sys
@@ -37,8 +40,8 @@ class Options(BaseOptions):
     a: float = 0.0  # what D is to say of generated images
     b: float = 1.0  # what D is to say of real images
     c: float = 1.0  # what G wants D to say of generated images
-    lr: Positive = 1e-3  # Adam's step size, of G and of D
-    lr_fall: Share = 0.25  # the last part of the run, in which it falls linearly to 0
+    lr: Positive = 1e-3  # Adam's learning rate, of G and of D
+    lr_fall: Share = 0.25  # the share of the run, at its end, over which it falls linearly to 0
     beta1: Decay = 0.5  # Adam's decay of the gradient's mean
     instance_noise: NonNegative = 0.1  # standard deviation of the noise on the images, real or not, that D sees
     init: Literal["pytorch", "dcgan", "he"] = "pytorch"  # initial weights: PyTorch's, N(0, 0.02), or He et al.'s
@@ -52,8 +55,8 @@ def main():
     nets = run.networks(model.build, latent_dim=opt.latent_dim, init=opt.init, norm=opt.norm, average=opt.ema > 0,
                        **run.image)
     G, D = nets["G"], nets["D"]
-    t = run.tensor("t", 0.0)  # updates so far
-    lr = run.schedule(lambda share: opt.lr * min(1, (1 - share) / opt.lr_fall))  # share: of the run that is done
+    t = run.tensor("t", 0.0)  # updates so far, a tensor so that the update can be one CUDA graph
+    lr = run.schedule(lambda share: opt.lr * min(1, (1 - share) / opt.lr_fall))  # share: of the run, done
     adam_g = run.optimizer(Adam, G, lr=lr, betas=(opt.beta1, 0.999))
     adam_d = run.optimizer(Adam, D, lr=lr, betas=(opt.beta1, 0.999))
     z_fixed = run.noise(100, opt.latent_dim)
@@ -75,7 +78,7 @@ def main():
         descend((adam_g, g_loss))
 
         t.add_(1)
-        if opt.ema:  # with decay min(ema, t / (t + 10)): over fewer updates at first, when G changes fastest
+        if opt.ema:  # with decay min(ema, t / (t + 10)): a shorter average at first, when G changes fastest
             moving_average(nets["G_ema"], G, torch.clamp(t / (t + 10), max=opt.ema))
         return {"D": d_loss, "G": g_loss, "D(x)": real.mean(), "D(G(z))": generated.mean()}
 

@@ -34,7 +34,7 @@ class Options(BaseOptions):
     margin: Whole = 2  # pixels on each side that are left out: 2 is the padding of MNIST; 0 for full-size images
     binarise: bool = False  # draw each pixel black or white, with its grey value as probability, every time it is seen
     iw_samples: Whole = 5000  # with --binarise: k of the importance-weighted bound, of every tenth test image; 0: none
-    lr: Positive = 1e-3  # Adam's step size
+    lr: Positive = 1e-3  # Adam's learning rate
 
     @property
     def variant(self):  # the subfolder of samples and checkpoints

@@ -7,10 +7,12 @@ real and generated images (equation 3):
     max_D  E_x[D(x)] - E_z[D(G(z))] - lambda E[(|grad D(x^)| - 1)^2],   x^ = epsilon x + (1 - epsilon) G(z)
     max_G  E_z[D(G(z))]
 
-Departures: batches of 128 (the paper: 64); no normalisation in D (the paper advises layer normalisation); images lie in
-[0, 1] behind a sigmoid (DCGAN: tanh); D sees real and generated images through constant noise (Sonderby et al. 2016,
-arXiv 1610.04490, who let it fall; --instance-noise 0: without); weights start from PyTorch's default (DCGAN:
-N(0, 0.02), --init dcgan); samples come from a moving average of G (--ema 0: from G).
+Departures:
+- Batches of 128 (the paper: 64); no normalisation in D (the paper advises layer normalisation).
+- Images lie in [0, 1] behind a sigmoid (DCGAN: tanh); weights start from PyTorch's default (N(0, 0.02): --init dcgan).
+- D sees real and generated images through constant noise (Sonderby et al. 2016, arXiv 1610.04490, who let it fall;
+  --instance-noise 0: without), and x^ lies between such noisy images.
+- Samples come from a moving average of G (--ema 0: from G).
 """
 
 import sys
@@ -35,7 +37,7 @@ class Options(BaseOptions):
     latent_dim: Count = 100  # dimension of z
     n_critic: Count = 5  # updates of the critic for one of G, each on its own batch
     gp_weight: NonNegative = 10.0  # lambda: weight of the gradient penalty
-    lr: Positive = 1e-4  # Adam's step size, of G and of D
+    lr: Positive = 1e-4  # Adam's learning rate, of G and of D
     beta1: Decay = 0.0  # Adam's decay of the gradient's mean
     beta2: Decay = 0.9  # Adam's decay of the gradient's square
     instance_noise: NonNegative = 0.1  # standard deviation of the noise on the images, real or not, that D sees
@@ -47,8 +49,8 @@ class Options(BaseOptions):
 def gradient_norm(D, real, fake):
     """|grad D(x^)|, (N,), at points x^ drawn evenly between real and generated images (N, C, H, W), one each."""
     epsilon = torch.rand(len(real), 1, 1, 1, device=real.device)
-    x = (epsilon * real + (1 - epsilon) * fake).requires_grad_()
-    gradient, = torch.autograd.grad(D(x).sum(), x, create_graph=True)
+    x_hat = (epsilon * real + (1 - epsilon) * fake).requires_grad_()
+    gradient, = torch.autograd.grad(D(x_hat).sum(), x_hat, create_graph=True)
     return gradient.flatten(1).norm(dim=1)
 
 
@@ -58,7 +60,7 @@ def main():
     nets = run.networks(model.build, latent_dim=opt.latent_dim, init=opt.init, norm=opt.norm, average=opt.ema > 0,
                        **run.image)
     G, D = nets["G"], nets["D"]
-    t = run.tensor("t", 0.0)  # updates so far
+    t = run.tensor("t", 0.0)  # updates so far, a tensor so that the update can be one CUDA graph
     adam_g = run.optimizer(Adam, G, lr=opt.lr, betas=(opt.beta1, opt.beta2))
     adam_d = run.optimizer(Adam, D, lr=opt.lr, betas=(opt.beta1, opt.beta2))
     z_fixed = run.noise(100, opt.latent_dim)
@@ -69,21 +71,22 @@ def main():
     @run.step
     def update(batches):
         for x in batches:
-            x, fake = noisy(x), noisy(G(noise_like(x, opt.latent_dim)).detach())  # z ~ N(0, I)
+            real, fake = noisy(x), noisy(G(noise_like(x, opt.latent_dim)).detach())  # z ~ N(0, I)
 
             # D ascends E[D(x)] - E[D(G(z))] - lambda E[(|grad D(x^)| - 1)^2]
-            real, generated, norm = D(x).mean(), D(fake).mean(), gradient_norm(D, x, fake)
-            estimate = real - generated
+            score, fake_score, norm = D(real).mean(), D(fake).mean(), gradient_norm(D, real, fake)
+            estimate = score - fake_score  # of the Wasserstein distance
             descend((adam_d, -estimate + opt.gp_weight * (norm - 1).square().mean()))
 
-        # G ascends E[D(G(z))]
+        # G ascends E[D(G(z))], for a new z
         g_loss = -D(noisy(G(noise_like(x, opt.latent_dim)))).mean()
         descend((adam_g, g_loss))
 
         t.add_(1)
-        if opt.ema:  # with decay min(ema, t / (t + 10)): over fewer updates at first, when G changes fastest
+        if opt.ema:  # with decay min(ema, t / (t + 10)): a shorter average at first, when G changes fastest
             moving_average(nets["G_ema"], G, torch.clamp(t / (t + 10), max=opt.ema))
-        return {"D's estimate": estimate, "G": g_loss, "gradient norm": norm.mean(), "D(x)": real, "D(G(z))": generated}
+        return {"D's estimate": estimate, "G": g_loss, "gradient norm": norm.mean(), "D(x)": score,
+                "D(G(z))": fake_score}
 
     for batches, _ in run.batches(opt.n_critic):
         run.log(update(batches))

@@ -5,10 +5,12 @@ estimates K times the Wasserstein distance of real and generated images, which G
 
     min_G max_D  E_x[D(x)] - E_z[D(G(z))]
 
-Departures: batches of 128 (the paper: 64); images lie in [0, 1] behind a sigmoid (DCGAN: tanh); D sees real and
-generated images through constant noise (Sonderby et al. 2016, arXiv 1610.04490, who let it fall; --instance-noise 0:
-without); weights start from PyTorch's default (DCGAN: N(0, 0.02), --init dcgan); samples come from a moving average of
-G (--ema 0: from G).
+Departures:
+- Batches of 128 (the paper: 64).
+- Images lie in [0, 1] behind a sigmoid (DCGAN: tanh); weights start from PyTorch's default (N(0, 0.02): --init dcgan).
+- D sees real and generated images through constant noise (Sonderby et al. 2016, arXiv 1610.04490, who let it fall;
+  --instance-noise 0: without).
+- Samples come from a moving average of G (--ema 0: from G).
 """
 
 import sys
@@ -33,7 +35,7 @@ class Options(BaseOptions):
     latent_dim: Count = 100  # dimension of z
     n_critic: Count = 5  # updates of the critic for one of G, each on its own batch
     clip: Positive = 0.01  # c: the critic's weights are kept within [-c, c]
-    lr: Positive = 5e-5  # RMSprop's step size, of G and of D
+    lr: Positive = 5e-5  # RMSprop's learning rate, of G and of D
     instance_noise: NonNegative = 0.1  # standard deviation of the noise on the images, real or not, that D sees
     init: Literal["pytorch", "dcgan", "he"] = "pytorch"  # initial weights: PyTorch's, N(0, 0.02), or He et al.'s
     norm: Literal["batch", "none"] = "batch"  # BatchNorm in G, or not
@@ -46,7 +48,7 @@ def main():
     nets = run.networks(model.build, latent_dim=opt.latent_dim, init=opt.init, norm=opt.norm, average=opt.ema > 0,
                        **run.image)
     G, D = nets["G"], nets["D"]
-    t = run.tensor("t", 0.0)  # updates so far
+    t = run.tensor("t", 0.0)  # updates so far, a tensor so that the update can be one CUDA graph
     rmsprop_g = run.optimizer(RMSprop, G, lr=opt.lr)
     rmsprop_d = run.optimizer(RMSprop, D, lr=opt.lr)
     z_fixed = run.noise(100, opt.latent_dim)
@@ -61,18 +63,18 @@ def main():
 
             # D ascends E[D(x)] - E[D(G(z))]
             real, generated = D(noisy(x)).mean(), D(noisy(fake)).mean()
-            estimate = real - generated
+            estimate = real - generated  # of K times the Wasserstein distance
             descend((rmsprop_d, -estimate))
             with torch.no_grad():
                 for w in D.parameters():
                     w.clamp_(-opt.clip, opt.clip)
 
-        # G ascends E[D(G(z))]
+        # G ascends E[D(G(z))], for a new z
         g_loss = -D(noisy(G(noise_like(x, opt.latent_dim)))).mean()
         descend((rmsprop_g, g_loss))
 
         t.add_(1)
-        if opt.ema:  # with decay min(ema, t / (t + 10)): over fewer updates at first, when G changes fastest
+        if opt.ema:  # with decay min(ema, t / (t + 10)): a shorter average at first, when G changes fastest
             moving_average(nets["G_ema"], G, torch.clamp(t / (t + 10), max=opt.ema))
         return {"D's estimate": estimate, "G": g_loss, "D(x)": real, "D(G(z))": generated}
 
