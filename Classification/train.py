@@ -2,8 +2,8 @@
 
 The network descends the cross-entropy -log softmax(net(x))[label] by Adam. What is measured, in eval mode at each
 epoch's end on all training and all test images, is a moving average of its weights (Polyak & Juditsky 1992), which
-takes the place of a falling learning rate (--ema 0: the network itself). At the end come the confusion matrix of the test
-images and the digits that are most confidently wrong.
+takes the place of a falling learning rate (--ema 0: the network itself). At the end come the confusion matrix of the
+test images and the digits that are most confidently wrong.
 """
 
 import sys

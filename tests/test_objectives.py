@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from running import ROOT, load_train, train_here
 from torch import distributions as dist
 
 from common import checkpoint, data
+from common.models import load_file
 
 
 @pytest.fixture
@@ -38,11 +40,11 @@ def one_update(tmp_path):
     return make
 
 
-def adam(loss, *nets, state, lr, betas=(0.9, 0.999), decay=1):
+def adam(loss, *nets, state, lr, betas=(0.9, 0.999)):
     """Holds an optimizer's state after its first step against Adam's formula, and makes that step: the mean of the
-    gradient is (1 - beta1) g, that of its square (1 - beta2) g^2, the step lr g / |g|. decay: of the step size."""
+    gradient is (1 - beta1) g, that of its square (1 - beta2) g^2, the step lr g / |g|."""
     parameters = [p for net in nets for p in net.parameters()]
-    assert float(state["param_groups"][0]["lr"]) == pytest.approx(lr * decay)
+    assert float(state["param_groups"][0]["lr"]) == pytest.approx(lr)
     assert tuple(state["param_groups"][0]["betas"]) == betas
     for i, (p, g) in enumerate(zip(parameters, torch.autograd.grad(loss, parameters), strict=True)):
         found = state["state"][i]["exp_avg"].double() / (1 - betas[0])
@@ -59,32 +61,34 @@ def assert_like(found, expected, lr):
 
 
 def test_gan(one_update):
-    nets, after, x, losses, states = one_update("GAN", {})
+    nets, after, x, losses, states = one_update("GAN", {}, "--lr", 2e-4)
     G, D, x = nets["G"], nets["D"], x.double()
     fake = G(torch.randn(32, 100).double())
     noise = [0.1 * torch.randn(x.shape).double() for _ in range(3)]
     p, q = torch.sigmoid(D(x + noise[0])), torch.sigmoid(D(fake.detach() + noise[1]))
     d_loss = -(p.log() + (1 - q).log()).sum() / 32
+    means = {"D(x)": p.mean().item(), "D(G(z))": q.mean().item()}
     adam(d_loss, D, state=states[1], lr=2e-4, betas=(0.5, 0.999))
     g_loss = -torch.sigmoid(D(fake + noise[2])).log().sum() / 32
     adam(g_loss, G, state=states[0], lr=2e-4, betas=(0.5, 0.999))
-    assert losses == pytest.approx({"D": d_loss.item(), "G": g_loss.item()}, rel=1e-3)
+    assert losses == pytest.approx({"D": d_loss.item(), "G": g_loss.item(), **means}, rel=1e-3)
     assert_like({name: after[name] for name in "GD"}, {"G": G, "D": D}, 2e-4)
     for p, q, start in zip(*(net.parameters() for net in (after["G_ema"], after["G"], nets["G_ema"])), strict=True):
         torch.testing.assert_close(p, start / 11 + q * 10 / 11, rtol=1e-4, atol=1e-6)  # with decay 1 / (1 + 10)
 
 
 def test_lsgan(one_update):
-    nets, after, x, losses, states = one_update("LSGAN", {}, "--a", -1, "--b", 2, "--c", 0.5)
+    nets, after, x, losses, states = one_update("LSGAN", {}, "--a", -1, "--b", 2, "--c", 0.5, "--lr", 2e-4)
     G, D, x = nets["G"], nets["D"], x.double()
     fake = G(torch.randn(32, 100).double())
     noise = [0.1 * torch.randn(x.shape).double() for _ in range(3)]
-    d_loss = (sum((score - 2) ** 2 for score in D(x + noise[0])) / 64
-              + sum((score + 1) ** 2 for score in D(fake.detach() + noise[1])) / 64).squeeze()
+    real, generated = D(x + noise[0]), D(fake.detach() + noise[1])
+    means = {"D(x)": real.mean().item(), "D(G(z))": generated.mean().item()}
+    d_loss = (sum((score - 2) ** 2 for score in real) + sum((score + 1) ** 2 for score in generated)).squeeze() / 64
     adam(d_loss, D, state=states[1], lr=2e-4, betas=(0.5, 0.999))
     g_loss = sum((score - 0.5) ** 2 for score in D(fake + noise[2])).squeeze() / 64
     adam(g_loss, G, state=states[0], lr=2e-4, betas=(0.5, 0.999))
-    assert losses == pytest.approx({"D": d_loss.item(), "G": g_loss.item()}, rel=1e-3)
+    assert losses == pytest.approx({"D": d_loss.item(), "G": g_loss.item(), **means}, rel=1e-3)
     assert_like({name: after[name] for name in "GD"}, {"G": G, "D": D}, 2e-4)
 
 
@@ -102,13 +106,15 @@ def test_wgan(one_update):
     for x in batches.double().split(32):
         fake = G(torch.randn(32, 100).double()).detach()
         noise = [0.1 * torch.randn(x.shape).double() for _ in range(2)]
-        estimate = (D(x + noise[0]).sum() - D(fake + noise[1]).sum()) / 32
+        real, generated = D(x + noise[0]).sum() / 32, D(fake + noise[1]).sum() / 32
+        estimate = real - generated
         rmsprop(-estimate, D)
         for p in D.parameters():
             p.data = p.data.clip(-0.01, 0.01)
     g_loss = -D(G(torch.randn(32, 100).double()) + 0.1 * torch.randn(x.shape).double()).sum() / 32
     rmsprop(g_loss, G)
-    assert losses == pytest.approx({"D's estimate": estimate.item(), "G": g_loss.item()}, rel=1e-2, abs=1e-5)
+    expected = {"D's estimate": estimate.item(), "G": g_loss.item(), "D(x)": real.item(), "D(G(z))": generated.item()}
+    assert losses == pytest.approx(expected, rel=1e-2, abs=1e-5)
     assert_like({name: after[name] for name in "GD"}, {"G": G, "D": D}, 1e-3)
     assert max(p.abs().max() for p in after["D"].parameters()) <= 0.01 + 1e-9
 
@@ -122,12 +128,13 @@ def test_wgan_gp(one_update):
     between = (epsilon * real + (1 - epsilon) * fake).requires_grad_()
     squares = [torch.autograd.grad(D(one[None]), between, create_graph=True)[0].square().sum() for one in between]
     penalty = sum((square.sqrt() - 1) ** 2 for square in squares) / 32
+    means = {"D(x)": D(real).mean().item(), "D(G(z))": D(fake).mean().item()}
     estimate = D(real).mean() - D(fake).mean()
     adam(10 * penalty - estimate, D, state=states[1], lr=1e-4, betas=(0, 0.9))
     g_loss = -D(G(torch.randn(32, 100).double()) + 0.1 * torch.randn(x.shape).double()).mean()
     adam(g_loss, G, state=states[0], lr=1e-4, betas=(0, 0.9))
     norm = sum(square.sqrt() for square in squares) / 32
-    expected = {"D's estimate": estimate.item(), "G": g_loss.item(), "gradient norm": norm.item()}
+    expected = {"D's estimate": estimate.item(), "G": g_loss.item(), "gradient norm": norm.item(), **means}
     assert losses == pytest.approx(expected, rel=1e-2, abs=1e-4)
     assert_like({name: after[name] for name in "GD"}, {"G": G, "D": D}, 1e-4)
 
@@ -181,17 +188,21 @@ def test_code_is_drawn_where_the_codes_were():
     assert (single.mean.item(), single.covariance.item()) == pytest.approx((1.5, 0.5))
 
 
-def test_vae_terms():
-    vae = load_train(ROOT / "VAE")
-    mu, logvar = torch.randn(2, 7, 3, dtype=torch.float64)
-    q, p = dist.Normal(mu, torch.exp(logvar) ** 0.5), dist.Normal(torch.zeros_like(mu), torch.ones_like(mu))
-    torch.testing.assert_close(vae.kl(mu, logvar), dist.kl_divergence(q, p).sum(1))
-    logits, x = torch.randn(7, 50, dtype=torch.float64), torch.rand(7, 50, dtype=torch.float64)
-    D = 1 / (1 + torch.exp(-logits))
-    torch.testing.assert_close(vae.reconstruction(logits, x), -(x * D.log() + (1 - x) * (1 - D).log()).sum(1))
-    black_or_white = x.round()
-    torch.testing.assert_close(vae.reconstruction(logits, black_or_white),
-                               -dist.Bernoulli(logits=logits).log_prob(black_or_white).sum(1))
+def test_nats_of_a_vae():
+    """The bound that is measured, of all images, by the library's distributions; in two parts of the images."""
+    figures, model = (load_file(ROOT / "VAE" / f"{name}.py") for name in ("figures", "model"))
+    torch.manual_seed(0)
+    nets, x, epsilon = model.build(latent_dim=3), torch.rand(1500, 784), torch.randn(1500, 3)
+    run = SimpleNamespace(options=SimpleNamespace(latent_dim=3), noise=lambda n, dim: epsilon)
+    with torch.no_grad():
+        mu, logvar = nets["encoder"](x)
+        q = dist.Normal(mu, torch.exp(logvar) ** 0.5)
+        D = torch.sigmoid(nets["decoder"](mu + q.scale * epsilon)).double()
+    error = -(x * D.log() + (1 - x) * (1 - D).log()).sum(1).mean().item()
+    divergence = dist.kl_divergence(q, dist.Normal(0.0, 1.0)).sum(1).mean().item()
+    found = {name: float(value) for name, value in figures.nats(run, nets, x).items()}
+    expected = {"-ELBO": error + divergence, "-log p(x|z)": error, "KL": divergence}
+    assert found == pytest.approx(expected, rel=1e-4)
 
 
 def test_importance_weighted_bound_is_the_likelihood_in_the_limit():
@@ -243,15 +254,16 @@ def test_adversarial_autoencoder(one_update):
     nets, after, x, losses, states = one_update("Adversarial_Autoencoder", {"prior": "donut"}, "--prior", "donut")
     encoder, decoder, D, x = nets["encoder"], nets["decoder"], nets["D"], x.double()
     error = (x - decoder(encoder(x))).pow(2).sum() / 32
-    adam(error, encoder, decoder, state=states[0], lr=5e-4, decay=0.9994)
+    adam(error, encoder, decoder, state=states[0], lr=5e-4)
     z = load_model("Adversarial_Autoencoder").draw("donut", 32).double()
     noise = [0.2 * torch.randn(32, 2).double() for _ in range(3)]
     p, q = torch.sigmoid(D(z + noise[0])), torch.sigmoid(D(encoder(x) + noise[1]))
     d_loss = -(p.log() + (1 - q).log()).sum() / 32
-    adam(d_loss, D, state=states[1], lr=1e-4, betas=(0.5, 0.999), decay=0.9994)
+    means = {"D(z)": p.mean().item(), "D(code)": q.mean().item()}
+    adam(d_loss, D, state=states[1], lr=1e-4, betas=(0.5, 0.999))
     e_loss = -torch.sigmoid(D(encoder(x) + noise[2])).log().sum() / 32
-    adam(e_loss, encoder, state=states[2], lr=5e-4, betas=(0.5, 0.999), decay=0.9994)
-    expected = {"squared error": error.item(), "D": d_loss.item(), "encoder": e_loss.item()}
+    adam(e_loss, encoder, state=states[2], lr=5e-4, betas=(0.5, 0.999))
+    expected = {"squared error": error.item(), "D": d_loss.item(), "encoder": e_loss.item(), **means}
     assert losses == pytest.approx(expected, rel=1e-3)
     assert_like(after, nets, 5e-4)
 
