@@ -4,7 +4,7 @@ misc/tables.py writes it."""
 from html import escape
 from urllib.parse import quote
 
-from measured import COLUMNS, as_html, cell, generates, heading, minutes, notes, place, quality
+from measured import COLUMNS, TYPED, as_html, cell, generates, heading, minutes, notes, place, quality
 
 CAPTIONS = {"process": "during training", "samples": "at the end", "random": "random samples", "scatter": "codes of "
             "test images", "manifold": "a decoded grid of codes", "original": "test images", "means": "mean images, "
@@ -74,19 +74,20 @@ def image(file, root, alt):
     return f'<img src="../{quote(file.relative_to(root).as_posix())}" alt="{escape(alt)}" loading="lazy">'
 
 
-def values(model, variant, names):
+def values(model, variant, names, unit=""):
     """Metrics of a variant as one reads them, with † where earlier code has made them, as HTML."""
     entry = model.entries[variant]
     said = ", ".join(f"{heading(name)} {cell(entry, name)}" for name in names)
-    return escape(said) + " †" * (variant in model.earlier)
+    return escape(f"{said} {unit}".strip()) + " †" * (variant in model.earlier)
 
 
 def tile(model, root):
     """A model's picture, name, sentence and figure, linked to its section."""
     picture, judged, title = model.picture(), model.figure(), model.head["title"]
+    shown = values(model, model.head["variant"], judged[:1], model.head["unit"]) if judged else "not measured yet"
     return (f'<a class="tile" href="#{quote(model.folder.name)}">{image(picture, root, title) if picture else ""}'
             f"<b>{escape(title)}</b><br>"
-            f'<small>{values(model, model.head["variant"], judged[:1]) if judged else "not measured yet"}</small></a>')
+            f"<small>{shown}</small></a>")
 
 
 def section(model, root):
@@ -101,7 +102,8 @@ def section(model, root):
                            "</figure>")
         if entry := model.entries.get(variant):
             lines.append(f"<p><b>{escape(variant)}</b>: {values(model, variant, entry['metrics'])}<br>"
-                         f"<code>{escape(entry['command'])}</code></p>")
+                         f"<code>{escape(entry['command'])}</code>"
+                         f"{f' {TYPED}' if variant in model.earlier else ''}</p>")
     said = [as_html(model.head[key]) for key in ("note", "paper") if model.head[key]]
     said += [f"reported: {as_html(model.head['reported'])}"] if model.head["reported"] else []
     return (f'<section id="{escape(model.folder.name)}"><h3>'
@@ -133,11 +135,10 @@ def results(models, baselines):
         cells += [data(entry["metrics"].get(key, {}).get("mean", ""), cell(entry, key)) for key in names]
         lines.append(f"<tr>{''.join(cells)}{data(minutes(entry))}</tr>")
     heads = ["model", "group", *map(heading, names), "min"]
-    earlier = [entry for _, model, variant, entry in rows if model and variant in model.earlier]
     return ('<div class="wide"><table><thead><tr>'
             + "".join(f'<th{" data-first=down" * ("↑" in text)}><button>{text}</button></th>' for text in heads)
             + f"</tr></thead><tbody>\n{chr(10).join(lines)}\n</tbody></table></div>"
-            + "".join(f'<p class="note">{escape(note)}</p>' for note in notes([row[-1] for row in rows], earlier)))
+            + "".join(f'<p class="note">{escape(note)}</p>' for note in notes([row[1:] for row in rows])))
 
 
 def gallery(root, models, baselines):

@@ -21,10 +21,11 @@ from common import metrics, scorer  # noqa: E402
 COLUMNS = {"fid": "FID", "kid": "KID", "is": "IS", "precision": "precision", "recall": "recall",
            "class_kl": "KL of classes", "nearest": "nearest", "agreement": "label agreement"}
 DIGITS = {"fid": 2, "kid": 2, "is": 2, "precision": 3, "recall": 3, "class_kl": 4, "nearest": 2, "agreement": 4}
-KEYS = ("title", "group", "idea", "paper", "variant", "figure", "picture", "reported", "note")
+KEYS = ("title", "group", "idea", "paper", "variant", "figure", "unit", "picture", "reported", "note")
 GROUPS = ("Autoencoders", "GANs", "With labels", "Two domains", "Classifiers and more")  # others follow, these last:
 YOURS = "Yours"
-REAL = "real images"  # the baseline that a perfect model would reach
+REAL = "real images"  # the baseline: what a perfect model would reach
+TYPED = "(as typed then; defaults may have changed since)"  # behind a command that earlier code was run with
 PICTURES = ("process", "samples", "random", "scatter", "manifold", "original", "means", "wrong", "confusion",
             "accuracy", "error", "nats", "losses", "course")  # as they follow each other; others stand behind
 
@@ -246,12 +247,22 @@ def minutes(entry):
     return "" if value is None else f"{value:.0f}" if value >= 9.5 else f"{value:.1f}"
 
 
-def notes(entries, earlier):
-    """The lines below a table: entries are all that it shows, earlier those of them that earlier code has made."""
-    lines, times = [], [entry["minutes"] for entry in entries if "minutes" in entry]
-    if earlier:
-        commits = dict.fromkeys(str(entry.get("commit") or "unknown") for entry in earlier)
-        lines.append(f"† trained with earlier code (commit {', '.join(commits)})")
+def updates(entry):
+    """The updates of a training, as text; nothing where there were none."""
+    return f"{entry['runs'][0]['steps']:,}" if "steps" in entry["runs"][0] else ""
+
+
+def notes(rows, own_page=False):
+    """The lines below what shows rows, [(model, variant, entry), ...], with None as a baseline's model. Only a model's
+    own page names commits."""
+    lines, times, commits = [], [entry["minutes"] for *_, entry in rows if "minutes" in entry], {}
+    for model, variant, entry in rows:
+        if model and variant in model.earlier:
+            commits.setdefault(str(entry.get("commit") or "unknown"), []).append(variant)
+    if commits:
+        named = ", ".join(f"commit {commit} ({', '.join(variants)})" for commit, variants in commits.items())
+        lines.append("† measured with an earlier version of the code"
+                     + (f": {named}" if own_page else "; the model's page names the commit"))
     if times:
         places = dict.fromkeys(f"{time['device']}, {threads(time['threads'])}" for time in times)
         lines.append(f"min: minutes of training, with nothing else on the machine ({'; '.join(places)})")

@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 import measured  # noqa: E402
 from course import correlations  # noqa: E402
 from gallery import caption, gallery  # noqa: E402
-from measured import COLUMNS, ODD, REAL, as_html, cell, generates, heading, minutes, plain, warn  # noqa: E402
+from measured import COLUMNS, ODD, REAL, as_html, cell, generates, heading, minutes, plain, updates, warn  # noqa: E402
 
 from common.files import replacing  # noqa: E402
 from common.options import InputError, parse, refusing  # noqa: E402
@@ -61,10 +61,9 @@ def table(heads, rows):
     return "\n\n".join(tables)
 
 
-def with_notes(text, rows):
+def with_notes(text, rows, own_page=False):
     """What shows `rows`, [(model, variant, entry), ...], and below it what is to be said of them."""
-    earlier = [entry for model, variant, entry in rows if variant in model.earlier]
-    return "\n\n".join([text, *map(plain, measured.notes([entry for *_, entry in rows], earlier))])
+    return "\n\n".join([text, *map(plain, measured.notes(rows, own_page))])
 
 
 def floating(tiles, width, beside):
@@ -85,6 +84,12 @@ def title(model, page, variant, named=True):
     """A model's name, linked to its page, with the variant where it is not the default."""
     name = plain(model.head["title"]) + (f", {plain(variant)}" if named and variant != "default" else "")
     return f"[{name}]({link(model.folder, page)}){mark(model, variant)}"
+
+
+def length(entry):
+    """How long a training is, on a line of its own below a name: a phone has no room for further columns."""
+    parts = [updates(entry) and f"{updates(entry)} updates", minutes(entry) and f"{minutes(entry)} min"]
+    return "".join(f"<br>{part}" for part in [", ".join(filter(None, parts))] if part)
 
 
 def image(model, page, width):
@@ -120,7 +125,8 @@ def tiles(page, models):
             if figure := model.figure():
                 name, entry = figure
                 rows.append((model, model.head["variant"], entry))
-                facts = [as_html(f"{heading(name)} {cell(entry, name)}") + mark(model, model.head["variant"]),
+                judged = f"{heading(name)} {cell(entry, name)} {model.head['unit']}"
+                facts = [as_html(judged) + mark(model, model.head["variant"]),
                          minutes(entry) and f"{minutes(entry)} min", *facts]
             parts = [image(model, page, 240), lead, as_html(model.head["idea"]), ", ".join(filter(None, facts))]
             texts.append("<br>".join(filter(None, parts)))
@@ -133,16 +139,16 @@ def overview(page, models, baselines):
     names, texts, shown = ("fid", "is", "recall"), [], []
     for group, part in by_group(models):
         rows = [(model, model.head["variant"], *model.figure()) for model in part if model.figure()]
-        made = [[title(model, page, variant), *(cell(entry, name) for name in names), minutes(entry)]
+        made = [[title(model, page, variant) + length(entry), *(cell(entry, name) for name in names)]
                 for model, variant, _, entry in rows if generates(entry)]
-        other = [[title(model, page, variant), f"{plain(heading(name))} {cell(entry, name)}", minutes(entry)]
+        other = [[title(model, page, variant) + length(entry), f"{plain(heading(name))} {cell(entry, name)}"]
                  for model, variant, name, entry in rows if not generates(entry)]
-        real = [[REAL, *(cell(baselines[REAL], name) for name in names), ""]] if REAL in baselines else []
+        real = [[REAL, *(cell(baselines[REAL], name) for name in names)]] if REAL in baselines else []
         said = [(plain(head["title"]), "; ".join(filter(None, [head["note"], head["reported"] and "reported "
                  + head["reported"]]))) for head in (model.head for model, *_ in rows)]
         texts += [f"**{plain(group)}**"] if rows else []
-        texts += [table(["", *map(heading, names), "min"], real + made)] if made else []
-        texts += [table(["", "figure", "min"], other)] if other else []
+        texts += [table(["", *map(heading, names)], real + made)] if made else []
+        texts += [table(["", "figure"], other)] if other else []
         texts += ["<br>".join(f"{name}: {measured.with_links(text)}" for name, text in said if text)]
         shown += [(model, variant, entry) for model, variant, _, entry in rows]
     return with_notes("\n\n".join(filter(None, texts)), shown)
@@ -153,7 +159,7 @@ def metric_table(entries, marks):
     found = dict.fromkeys(name for entry in entries.values() for name in entry["metrics"])
     names = [name for name in found if name not in COLUMNS] + [name for name in COLUMNS if name in found]
     rows = [[plain(variant) + marks.get(variant, ""), *(cell(entry, name) for name in names), str(len(entry["seeds"])),
-             f"{entry['runs'][0]['steps']:,}" if "steps" in entry["runs"][0] else "", minutes(entry)]
+             updates(entry), minutes(entry)]
             for variant, entry in entries.items()]
     return table(["", *(plain(heading(name)) for name in names), "seeds", "updates", "min"], rows)
 
@@ -164,7 +170,7 @@ def own_results(model, baselines):
     entries = {REAL: baselines[REAL]} if any(map(generates, model.entries.values())) and REAL in baselines else {}
     entries |= {name: model.entries[name] for name in variants}
     text = metric_table(entries, {name: mark(model, name) for name in variants})
-    return with_notes(text, [(model, name, model.entries[name]) for name in variants])
+    return with_notes(text, [(model, name, model.entries[name]) for name in variants], own_page=True)
 
 
 def runs(model):
@@ -181,7 +187,8 @@ def runs(model):
         rows += [[label, *(f"{run.get(key, 0):,.0f}" for run in entry["runs"])]
                  for label, key in (("updates", "steps"), ("seconds", "seconds")) if key in entry["runs"][0]]
         command = " ".join(entry["command"].replace("`", "'").split())
-        texts.append(f"**{plain(variant)}**: `{command}`  \n{'; '.join(filter(None, where))}\n\n"
+        typed = f" {measured.TYPED}" if variant in model.earlier else ""
+        texts.append(f"**{plain(variant)}**: `{command}`{typed}  \n{'; '.join(filter(None, where))}\n\n"
                      + table(["seed", *map(str, entry["seeds"])], rows))
     return "\n\n".join(texts)
 
@@ -198,8 +205,7 @@ def variant_table(page, models, variant):
     for model, _, entry in rows:
         scores, courses = entry["metrics"].get("is", {}).get("seeds"), [run.get("course") for run in entry["runs"]]
         first = next(iter(courses[0][0]["losses"])) if all(courses) else None  # a GAN's: of D
-        updates = f"{entry['runs'][0].get('steps', 0):,}"
-        lines.append([title(model, page, variant, named=False), updates, minutes(entry),
+        lines.append([title(model, page, variant, named=False), updates(entry), minutes(entry),
                       *(cell(entry, name) for name in ("fid", "is", "recall")),
                       f"{sum(score < FAILED for score in scores)} of {len(scores)}" if scores else "",
                       f"{plain(first)}: {correlations(courses, first)}" if first else ""])
@@ -215,7 +221,8 @@ def speed(root):
         every, whole = left.pop("all on")["median"], "{median:,.0f} ({min:,.0f} to {max:,.0f})"
         both = {"this project": "ours", "the usual way": "usual"}
         return "\n\n".join([
-            table(["", "images/s, median (range)", "of the rate of products", "first update after", "peak memory"], [
+            table(["", "images/s, median (range)", "share of the CPU's matrix-product speed", "first update after",
+                   "peak memory"], [
                 [name, whole.format(**result["images_per_second"][key]),
                  f"{result['gflops'][key] / max(products.values()):.0%}",
                  f"{result['start'][key]['first_update_s']:.1f} s", f"{result['start'][key]['peak_memory_mb']:,.0f} MB"]

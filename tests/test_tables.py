@@ -20,6 +20,7 @@ group: GANs
 idea: {idea}
 variant: long
 figure: fid
+unit: in features
 picture: samples.png
 reported: FID 6.8 ([A 2018](https://example.org/a_(b)))
 -->
@@ -86,8 +87,10 @@ def test_a_copied_folder_gets_page_row_and_tile(tables, tmp_path, monkeypatch):
         assert part in page, part
     assert readme.startswith("# All\n") and readme.count("\ntext\n") == 3 and "old" not in readme
     assert '<a href="My-GAN"><img src="My-GAN/results/default/process.gif" alt="My-GAN" width="24%"></a>' in readme
-    assert "| real images | 1.00 ± 0.50 |" in readme and "| [My-GAN](My-GAN) † | 3.00 ± 0.50 |" in readme
-    assert "† trained with earlier code (commit abc1234)" in readme
+    assert "| real images | 1.00 ± 0.50 |" in readme and "| [My-GAN](My-GAN) †<br>1,500 updates | 3.00 ±" in readme
+    assert "† measured with an earlier version of the code; the model's page names the commit" in readme
+    assert "† measured with an earlier version of the code: commit abc1234 (default)" in page
+    assert "`python misc/seeds.py` (as typed then; defaults may have changed since)" in page
     assert 'src="../My-GAN/results/default/process.gif"' in (tmp_path / "misc" / "gallery.html").read_text()
 
     (mine / "README.md").write_text(page.replace("# My-GAN", "# Changed"))  # the owner's from now on
@@ -183,13 +186,13 @@ def test_blocks(tables, tmp_path, monkeypatch):
     assert run(tables, monkeypatch) == 0
     readme, misc, a, b = ((tmp_path / name / "README.md").read_text() for name in ("", "misc", "A", "B"))
 
-    assert ("| [First, long](A) † | 2.00 ± 0.50 | 6.50 ± 0.50 | 0.800 ± 0.500 | 5.3 |\n\nFirst: reported FID 6.8 "
-            "([A 2018](https://example.org/a_(b)))") in readme
+    assert ("| [First, long](A) †<br>1,500 updates, 5.3 min | 2.00 ± 0.50 | 6.50 ± 0.50 | 0.800 ± 0.500 |\n\n"
+            "First: reported FID 6.8 ([A 2018](https://example.org/a_(b)))") in readme
     assert "min: minutes of training, with nothing else on the machine (a CPU, 2 threads)" in readme
-    assert "| [B](B) † | accuracy ↑ 0.9877 ± 0.0123 |  |" not in readme  # an empty column is none
-    assert "| [B](B) † | accuracy ↑ 0.9877 ± 0.0123 |" in readme
+    assert "| [B](B) †<br>1,500 updates | accuracy ↑ 0.9877 ± 0.0123 |\n" in readme
     assert readme.index("### GANs") < readme.index("### Yours")
-    assert "It draws.<br>FID ↓ 2.00 ± 0.50 †, 5.3 min</td>" in readme and "A/results/long/samples.png" in readme
+    assert "It draws.<br>FID ↓ 2.00 ± 0.50 in features †, 5.3 min</td>" in readme
+    assert "A/results/long/samples.png" in readme
 
     correlations = "D: -1.00, -1.00, -1.00"
     assert f"| [First](../A) † | 1,500 | 3.00 ± 0.50 | 6.50 ± 0.50 | 0.800 ± 0.500 | 1 of 3 | {correlations} |" in misc
