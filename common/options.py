@@ -3,19 +3,18 @@
 import contextlib
 import dataclasses
 import io
-import math
+import json
 import os
 import re
 import shlex
 import sys
-import types
-import typing
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
 
 class InputError(Exception):
@@ -41,38 +40,20 @@ def refusing(program, kind=InputError):
         raise SystemExit(2) from None
 
 
-@dataclass(frozen=True)
-class Between:
-    """Annotation of a numeric option: low <= value <= high, without low where `above`, high where `below`."""
-
-    low: float
-    high: float = math.inf
-    above: bool = False
-    below: bool = False
-
-    def check(self, flag, value):
-        inside = self.low < value if self.above else self.low <= value
-        inside = inside and (value < self.high if self.below else value <= self.high)
-        if not inside or not math.isfinite(value):
-            limit = f"{'above' if self.above else 'at least'} {self.low:g}"
-            if math.isfinite(self.high):
-                limit += f" and {'below' if self.below else 'at most'} {self.high:g}"
-            raise InputError(f"{flag}: must be {limit}, not {value}")
-
-
-Count = Annotated[int, Between(1)]  # 1, 2, 3, ...
-Whole = Annotated[int, Between(0)]  # 0, 1, 2, ...
-Seed = Annotated[int, Between(0, 2**32 - 1)]  # what all random generators take
-Positive = Annotated[float, Between(0, above=True)]  # (0, inf)
-NonNegative = Annotated[float, Between(0)]  # [0, inf)
-Decay = Annotated[float, Between(0, 1, below=True)]  # [0, 1)
-Share = Annotated[float, Between(0, 1, above=True)]  # (0, 1]
+Count = Annotated[int, Field(ge=1)]  # 1, 2, 3, ...
+Whole = Annotated[int, Field(ge=0)]  # 0, 1, 2, ...
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what all random generators take
+Positive = Annotated[FiniteFloat, Field(gt=0)]  # (0, inf)
+NonNegative = Annotated[FiniteFloat, Field(ge=0)]  # [0, inf)
+Decay = Annotated[FiniteFloat, Field(ge=0, lt=1)]  # [0, 1)
+Share = Annotated[FiniteFloat, Field(gt=0, le=1)]  # (0, 1]
 
 
 @dataclass
 class BaseOptions:
     """The options that every model has."""
 
+    __pydantic_config__ = ConfigDict(allow_inf_nan=False)  # for a model's options of type float
     epochs: Count = 20  # passes over the training set
     batch_size: Count = 128  # images in one batch, over all ranks together
     seed: Seed = 0  # of weights, noise and order of the images
@@ -106,7 +87,11 @@ def parse(cls, args=None):
         if stop.code in (0, None):
             raise
         raise InputError(_first_message(complaint.getvalue())) from None
-    check(options)
+    try:
+        options = TypeAdapter(cls).validate_python(vars(options))
+    except ValidationError as error:
+        place, problem = first_problem(error)
+        raise InputError(f"{flag_of(place[0])}: {problem}") from None
     for name, value in vars(options).items():
         if isinstance(value, Path):
             setattr(options, name, _absolute(name, value))
@@ -133,21 +118,11 @@ def _first_message(boxed):
     return " ".join(message.split()) or "the command line cannot be read"
 
 
-def check(options):
-    """Raises InputError where a value of the dataclass `options` is outside the bounds of its annotation."""
-    hints = typing.get_type_hints(type(options), include_extras=True)
-    for field in dataclasses.fields(options):
-        value = getattr(options, field.name)
-        hint = hints[field.name]
-        if value is None:
-            continue
-        union = typing.get_origin(hint) in (typing.Union, types.UnionType)
-        for part in typing.get_args(hint) if union else (hint,):
-            for bound in getattr(part, "__metadata__", ()):
-                if isinstance(bound, Between):
-                    bound.check(flag_of(field.name), value)
-        if isinstance(value, float) and not math.isfinite(value):
-            raise InputError(f"{flag_of(field.name)}: must be finite, not {value}")
+def first_problem(error):
+    """Of a pydantic error: where in the data it is first, a tuple of keys, and what must be there, in words."""
+    first = error.errors()[0]
+    words = first["msg"].removeprefix("Input should be ").replace("greater than or equal to", "at least")
+    return first["loc"], f"must be {words}, not {first['input']!r:.100}"
 
 
 # A resumed run may be longer than it was, and its files may have moved; everything else stays.
@@ -164,26 +139,21 @@ def parse_resumed(cls, saved, args=None):
     """Parses the command line of a resumed run: flags not given take the value in `saved` (a `to_plain` dict).
 
     Raises InputError, naming the flags, where one is given that differs from the saved run's."""
-    import typeguard
-
-    annotated = typing.get_type_hints(cls, include_extras=True)
-    hints = {field.name: annotated[field.name] for field in dataclasses.fields(cls)}
-    if set(saved) != set(hints):
-        odd = ", ".join(sorted(flag_of(str(name)) for name in set(saved) ^ set(hints)))
+    names = {field.name for field in dataclasses.fields(cls)}
+    if saved.keys() != names:
+        odd = ", ".join(sorted(flag_of(str(name)) for name in saved.keys() ^ names))
         raise InputError(f"--resume: the checkpoint was written with other options ({odd})")
-    options = parse(cls, args)
+    options = to_plain(parse(cls, args))
     words = {word.split("=")[0].replace("_", "-") for word in given(args=args)}
+    auto = {name for name in ("dataset", "device", "precision") if options[name] == "auto"}  # means what it was then
+    for name in names - {"eager", "max_steps", "out_dir", "resume"}:
+        if flag_of(name) not in words or name in auto:
+            options[name] = saved[name]
     try:
-        for name in hints.keys() - {"eager", "max_steps", "out_dir", "resume"}:
-            if flag_of(name) not in words:
-                value = Path(saved[name]) if name == "data_dir" and saved[name] else saved[name]
-                setattr(options, name, typeguard.check_type(value, hints[name]))
-        check(options)
-    except (TypeError, ValueError, typeguard.TypeCheckError) as error:
-        raise InputError(f"--resume: the checkpoint's options cannot be used ({error})") from None
-    for name in ("dataset", "device", "precision"):  # "auto" means what it was then
-        if getattr(options, name) == "auto":
-            setattr(options, name, saved[name])
+        options = TypeAdapter(cls).validate_json(json.dumps(options, default=repr), strict=True)
+    except ValidationError as error:
+        place, problem = first_problem(error)
+        raise InputError(f"--resume: the checkpoint's {flag_of(place[0])} cannot be used: it {problem}") from None
     changed = [f"{flag_of(name)} was {saved[name]}, not {value}" for name, value in to_plain(options).items()
                if name not in MAY_CHANGE and value != saved[name]]
     if changed:

@@ -24,6 +24,7 @@ from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import nn
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,7 +32,7 @@ sys.path.insert(0, str(ROOT))
 from common import Count, data, layers  # noqa: E402
 from common.files import misc_folder, writable_folder  # noqa: E402
 from common.log import device_name, write_json  # noqa: E402
-from common.options import Between, parse, refusing  # noqa: E402
+from common.options import parse, refusing  # noqa: E402
 from common.run import Run  # noqa: E402
 
 
@@ -41,7 +42,7 @@ class Options:
 
     quick: bool = False  # under a minute: short turns, no ablation
     dataset: Literal["auto", "mnist", "digits"] = "auto"  # auto: mnist where it can be had
-    pairs: Annotated[int, Between(5)] = 5  # pairs of turns
+    pairs: Annotated[int, Field(ge=5)] = 5  # pairs of turns
     updates: Count | None = None  # of ours in a turn; default: 30, with --quick 6; on a GPU two epochs and one
     out_dir: Path | None = None  # where JSON and plot go; default: misc/samples/
     publish: bool = False  # write to misc/results/, which is committed, instead

@@ -15,8 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([
-    "filelock", "imageio.v3", "matplotlib.backends.backend_agg", "matplotlib.figure", "sklearn.datasets", "torch",
-    "torch.distributed.nn", "torch.utils.tensorboard", "torchvision.utils", "tqdm", "typeguard", "tyro"])
+    "filelock", "imageio.v3", "matplotlib.backends.backend_agg", "matplotlib.figure", "pydantic", "sklearn.datasets",
+    "torch", "torch.distributed.nn", "torch.utils.tensorboard", "torchvision.utils", "tqdm", "tyro"])
 
 
 def _run(script, args, cwd, env, streams):

@@ -1,5 +1,6 @@
 """What a user gives that cannot be used: one clear line, exit status 2, nothing overwritten."""
 
+import dataclasses
 import math
 import os
 import pickle
@@ -21,7 +22,7 @@ from common.options import (
     InputError,
     NonNegative,
     Positive,
-    check,
+    Share,
     parse,
     parse_resumed,
     refusing,
@@ -70,7 +71,7 @@ def test_good_values_are_taken():
     line = "--epochs 3 --lr 1e-4 --clip 2 --flag --loss mse --max-steps 7"
     options = parse(Options, args=line.split())
     assert (options.epochs, options.lr, options.clip, options.flag, options.max_steps) == (3, 1e-4, 2, True, 7)
-    check(Options())
+    assert parse(Options, args=[]) == Options()
 
 
 def test_bounds_hold_in_a_subclass_that_overrides_a_default():
@@ -84,14 +85,15 @@ def test_bounds_hold_in_a_subclass_that_overrides_a_default():
 
 
 @pytest.mark.parametrize(("kind", "inside", "outside", "limit"), [
-    (Positive, 1e-9, 0.0, "above 0"), (NonNegative, 0.0, -1e-9, "at least 0"),
-    (Decay, 0.0, 1.0, "at least 0 and below 1"), (Decay, 0.999, -0.1, "at least 0 and below 1")])
+    (Positive, 1e-9, 0.0, "greater than 0"), (NonNegative, 0.0, -1e-9, "at least 0"),
+    (Decay, 0.0, 1.0, "less than 1"), (Decay, 0.999, -0.1, "at least 0"), (Share, 1.0, 1.1, "less than or equal to 1"),
+    (float, -1.0, math.nan, "a finite number")])
 def test_bounds(kind, inside, outside, limit):
-    bound, = kind.__metadata__
-    bound.check("--x", inside)
-    for value in (outside, math.nan, math.inf):
-        with pytest.raises(InputError, match=f"--x: must be {limit}, not {value}"):
-            bound.check("--x", value)
+    kinds = dataclasses.make_dataclass("Kinds", [("x", kind, inside)], bases=(BaseOptions,))
+    assert parse(kinds, args=["--x", str(inside)]).x == inside
+    for value, words in ((outside, limit), (math.nan, "a finite number"), (math.inf, "a finite number")):
+        with pytest.raises(InputError, match=f"--x: must be {words}, not {value}"):
+            parse(kinds, args=["--x", str(value)])
 
 
 def test_help_shows_every_flag_with_its_comment(capsys):
