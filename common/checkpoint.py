@@ -3,24 +3,46 @@
 import inspect
 import os
 import random
-import re
 import warnings
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from common.files import replacing
-from common.options import InputError
+from common.options import InputError, first_problem
 
 FORMAT = 1
-# every key of a checkpoint, and its type
-KEYS = {"format": int, "model": str, "step": int, "networks": dict, "fields": dict, "optimizers": list,
-        "tensors": dict, "random": list, "options": dict, "losses": dict, "curves": dict, "frames": list, "notice": str,
-        "seconds": float}
+Frame = Annotated[str, Field(pattern=r"^(epoch|step)_\d+\.png$")]
+CurveName = Annotated[str, Field(pattern=r"^[^./\\\x00][^/\\\x00]*$")]  # any name of a file, and no path
+
+
+class State(TypedDict):
+    """What a checkpoint holds, checked where it is read: names of files come from it."""
+
+    __pydantic_config__ = ConfigDict(strict=True)
+
+    format: Literal[1]
+    model: str
+    step: Annotated[int, Field(ge=0)]  # updates that are done
+    networks: dict[str, Any]  # their state dicts
+    fields: dict[str, Any]  # what the networks were built with
+    optimizers: list[Any]  # theirs, in the order they were made
+    tensors: dict[str, Any]
+    random: list[Any]  # `random_state` of each rank
+    options: dict[str, Any]
+    losses: dict[str, Any]
+    curves: dict[CurveName, Annotated[list[tuple[int, dict[str, float]]], Field(min_length=1)]]
+    frames: list[Frame]
+    notice: str
+    seconds: float  # of training
 
 
 def save(path, state):
-    """Writes `state` (see KEYS) to `path`, whole or not at all. OSError where that fails, as of a full disk."""
+    """Writes `state`, a `State` but for its format, to `path`, whole or not at all. OSError where that fails, as of a
+    full disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary, open(temporary, "wb") as file:
         try:
@@ -45,27 +67,17 @@ def load(path, model=None, ranks=None):
         unsafe = "weights_only" in str(error) or "Unsupported" in str(error)
         raise InputError(f"{path} " + ("would run code when loaded, so it is not loaded" if unsafe else
                                        "is damaged and cannot be loaded")) from None
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise InputError(f"{path} is not a checkpoint of format {FORMAT}")
-    wrong = [key for key, kind in KEYS.items() if not isinstance(state.get(key), kind)]
-    if not wrong:  # names of files come from it
-        frames_ok = all(re.fullmatch(r"(epoch|step)_\d+\.png", str(frame)) for frame in state["frames"])
-        wrong = ["frames"] * (not frames_ok) + ["curves"] * (not _are_curves(state["curves"]))
-    if wrong or state["step"] < 0:
-        raise InputError(f"{path} is damaged ({', '.join(wrong) or 'step'} cannot be used)")
+    try:
+        state = TypeAdapter(State).validate_python(state)
+    except ValidationError as error:
+        place, problem = first_problem(error)
+        raise InputError(f"{path} is no checkpoint of format {FORMAT}, or damaged: "
+                         f"{'.'.join(map(str, place)) or 'it'} {problem}") from None
     if model is not None and state["model"] != model:
         raise InputError(f"{path} is a checkpoint of {state['model']}, not of {model}")
     if ranks is not None and len(state["random"]) != ranks:
         raise InputError(f"--resume: the checkpoint is of a run of {len(state['random'])} processes, not of {ranks}")
     return state
-
-
-def _are_curves(curves):
-    """{name of a file: [(epoch, {label: number}), ...], ...}"""
-    return all(re.fullmatch(r"[^./\\\0][^/\\\0]*", str(name)) and isinstance(points, list) and points and all(
-        isinstance(point, tuple) and len(point) == 2 and isinstance(point[0], int) and isinstance(point[1], dict)
-        and all(isinstance(value, float) for value in point[1].values())
-        for point in points) for name, points in curves.items())
 
 
 def seed_everything(seed):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from forked import Forked
+from pydantic import TypeAdapter, ValidationError
 from running import ROOT, TRAINABLE, command, train_here
 
 from common import Run, checkpoint, history, previous
@@ -270,10 +271,11 @@ def test_a_full_disk_is_one_line_and_costs_nothing(tmp_path, monkeypatch, capsys
 
 def test_curves_of_a_checkpoint():
     """They may have any name that a file can have; a path, or what is no number, does not get in."""
-    assert checkpoint._are_curves({"log likelihood": [(1, {"train": 1.0}), (2, {"train": 1.0, "test": 2.0})]})
-    for name in ("../x", "a/b", ".hidden", ""):
-        assert not checkpoint._are_curves({name: [(1, {"train": 1.0})]})
-    assert not checkpoint._are_curves({"x": [(1, {"train": "1"})]})
+    kind = TypeAdapter(checkpoint.State.__annotations__["curves"])
+    kind.validate_python({"log likelihood": [(1, {"train": 1.0}), (2, {"train": 1.0, "test": 2.0})]}, strict=True)
+    for name, value in (("../x", 1.0), ("a/b", 1.0), (".hidden", 1.0), ("", 1.0), ("x", "1")):
+        with pytest.raises(ValidationError):
+            kind.validate_python({name: [(1, {"train": value})]}, strict=True)
 
 
 def test_random_states_come_back():
