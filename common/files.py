@@ -51,20 +51,3 @@ def writable_folder(path, flag):
             return path
     except OSError as error:
         raise InputError(f"{flag}: cannot write to {path} ({error.strerror})") from None
-
-
-def misc_folder(root, publish):
-    """Where the tools in misc/ write: to misc/results/, which is committed, or to misc/samples/, which is not."""
-    return root / "misc" / ("results" if publish else "samples")
-
-
-def writable_file(path, flag, *suffixes):
-    """Creates the folder of the file `path` and returns the path.
-
-    Raises InputError, naming `flag`, where it has none of the suffixes, is a folder, or cannot be written to."""
-    if path.suffix not in suffixes:
-        raise InputError(f"{flag}: must end in {' or '.join(suffixes)}, not {path.name}")
-    if path.is_dir():
-        raise InputError(f"{flag}: {path} is a folder")
-    writable_folder(path.parent, flag)
-    return path

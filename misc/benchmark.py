@@ -30,10 +30,11 @@ from torch import nn
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from common import Count, data, layers  # noqa: E402
-from common.files import misc_folder, writable_folder  # noqa: E402
+from common.files import writable_folder  # noqa: E402
 from common.log import device_name, write_json  # noqa: E402
 from common.options import parse, refusing  # noqa: E402
 from common.run import Run  # noqa: E402
+from misc.places import misc_folder  # noqa: E402
 
 
 @dataclass

@@ -15,11 +15,12 @@ import tyro
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from common import Whole  # noqa: E402
-from common.files import misc_folder, writable_file, writable_folder  # noqa: E402
+from common.files import writable_folder  # noqa: E402
 from common.images import panels, save_figure  # noqa: E402
 from common.log import say  # noqa: E402
 from common.models import find_folder  # noqa: E402
 from common.options import InputError, parse, refusing  # noqa: E402
+from misc.places import misc_folder, writable_file  # noqa: E402
 
 
 @dataclass

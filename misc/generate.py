@@ -17,11 +17,12 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from common import Count, acceleration, checkpoint  # noqa: E402
-from common.files import replacing, writable_file  # noqa: E402
+from common.files import replacing  # noqa: E402
 from common.images import save_grid  # noqa: E402
 from common.log import say  # noqa: E402
-from common.models import find_checkpoint, find_folder, load_file, load_networks  # noqa: E402
+from common.models import find_folder, load_file  # noqa: E402
 from common.options import InputError, Seed, parse, refusing  # noqa: E402
+from misc.places import find_checkpoint, writable_file  # noqa: E402
 
 
 @dataclass
@@ -62,6 +63,27 @@ def draw(model, nets, n, seed=0, size=500):
             images.append((part.clamp(0, 1) * 255).round().byte().cpu())
             bar.update(end - start)
     return torch.cat(images), None if labels is None else labels.cpu()
+
+
+def load_networks(model, state, path):
+    """The networks of a checkpoint, on the CPU: what the build of the module `model` returns, with the saved weights.
+
+    Raises InputError, naming the checkpoint's path, where they do not fit."""
+    try:
+        with torch.device("meta"):  # shapes without memory: a damaged file may ask for any size
+            shapes = {name: net.state_dict() for name, net in model.build(**state["fields"]).items()}
+        for name, tensors in shapes.items():
+            saved = state["networks"][name]
+            wrong = [key for key in saved.keys() | tensors.keys()
+                     if key not in saved or key not in tensors or saved[key].shape != tensors[key].shape]
+            if wrong:
+                raise ValueError(f"{name}.{min(wrong)}")
+        nets = model.build(**state["fields"])
+        for name, net in nets.items():
+            net.load_state_dict(state["networks"][name])
+    except Exception as error:  # any, from a damaged file
+        raise InputError(f"{path} does not fit the model ({type(error).__name__}: {error})"[:300]) from None
+    return nets
 
 
 def generate(folder, path, n=10_000, seed=0, size=500, device="auto"):

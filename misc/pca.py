@@ -9,10 +9,10 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from common import data  # noqa: E402
-from common.files import misc_folder, writable_file  # noqa: E402
 from common.images import figure, save_figure, scatter_of_digits  # noqa: E402
 from common.log import say  # noqa: E402
 from common.options import parse, refusing  # noqa: E402
+from misc.places import misc_folder, writable_file  # noqa: E402
 
 
 @dataclass

@@ -15,10 +15,11 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from common import Count, Positive, data, scorer  # noqa: E402
-from common.files import replacing, writable_file  # noqa: E402
+from common.files import replacing  # noqa: E402
 from common.log import environment, say, write_json  # noqa: E402
 from common.options import InputError, Seed, parse, refusing  # noqa: E402
 from common.updates import descend, evaluating  # noqa: E402
+from misc.places import writable_file  # noqa: E402
 
 
 @dataclass
