@@ -72,24 +72,16 @@ def gather(value):
 def first(work):
     """Calls work() on rank 0, for what must be downloaded or decided once, and returns its value (plain data) on every
     rank, or raises its error on every rank."""
-    if ranks() == 1:
-        return work()
     error = value = None
     if rank() == 0:
         try:
             value = work()
         except Exception as caught:
             error = caught
-    both = [error, value]
-    dist.broadcast_object_list(both, 0)
-    if both[0] is not None:
-        raise both[0]
-    return both[1]
-
-
-def any_rank(flag):
-    """True on every rank if `flag` is true on any."""
-    return any(gather(bool(flag))) if ranks() > 1 else flag
+    error, value = gather((error, value))[0]
+    if error is not None:
+        raise error
+    return value
 
 
 def stop():

@@ -1,6 +1,7 @@
 """What a run tells: losses, kept on the device and read every so often; progress bar, TensorBoard events, run.json."""
 
 import json
+import math
 import platform
 import shlex
 import signal
@@ -9,6 +10,7 @@ import time
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from common import distribution
 from common.files import replacing
@@ -18,9 +20,9 @@ FIRST_LINE, EACH = 5, 60  # seconds after which a run first says how long it wil
 
 
 def say(line):
-    """Prints a line to stderr, from rank 0 alone."""
+    """Prints a line to stderr, above a bar that is there, from rank 0 alone."""
     if distribution.rank() == 0:
-        print(line, file=sys.stderr, flush=True)
+        tqdm.write(line, file=sys.stderr)
 
 
 def duration(seconds):
@@ -35,11 +37,8 @@ class Progress:
     `folder`. After a few seconds it says how long the run will take. Ranks other than 0 show and write nothing."""
 
     def __init__(self, folder, batches, step, last):
-        self.folder, self.batches, self.step, self.last = folder, batches, step, last
-        self.active, self.terminal = distribution.rank() == 0, sys.stderr.isatty()
-        self.bar = self.events = None
+        self.folder, self.batches, self.step, self.first, self.last = folder, batches, step, step + 1, last
         self.latest = {}
-        self.due = FIRST_LINE
 
     def begin(self, title, images, options):
         """Says what is going to be done, on how many images."""
@@ -47,6 +46,12 @@ class Progress:
         say(f"{title}: {images:,} images, {self.last:,} updates ({epochs}), {device_name(options.device)}, "
             f"{options.precision}, {torch.get_num_threads()} threads"
             + (f"; {self.step:,} updates are done" if self.step else ""))
+        from torch.utils.tensorboard import SummaryWriter
+
+        active, self.terminal = distribution.rank() == 0, sys.stderr.isatty()
+        self.events = SummaryWriter(str(self.folder), purge_step=self.step) if active else None
+        self.bar = tqdm(total=self.last * self.batches.size, initial=self.step * self.batches.size, unit=" images",
+                        disable=not (active and self.terminal), mininterval=0.2)
 
     def end(self, samples, signal=0):
         """Says what was done. After a signal (its number) it ends the process, with the command that goes on."""
@@ -59,61 +64,45 @@ class Progress:
 
     def advance(self):
         """One update is done."""
-        if self.active and self.bar is None:
-            from tqdm import tqdm
-
-            self.bar = tqdm(total=self.last * self.batches.size, initial=self.step * self.batches.size, unit=" images",
-                            disable=not self.terminal, mininterval=0.2)
-            self.since, self.first = time.monotonic(), self.step + 1  # the first update warms up
         self.step += 1
-        if not self.active:
-            return
         self.bar.update(self.batches.size)
-        if self.step <= self.first:
-            self.since = time.monotonic()
-        elif time.monotonic() - self.since > self.due:
-            if self.due == FIRST_LINE or not self.terminal:
-                self.say(f"update {self.step:,} of {self.last:,}")
-            self.due = time.monotonic() - self.since + EACH
+        now = time.monotonic()
+        if self.step == self.first:  # it warms up, so the time is taken from its end on
+            self.since, self.due = now, now + FIRST_LINE
+        elif now > self.due:
+            self.say(f"update {self.step:,} of {self.last:,}")
+            self.due = math.inf if self.terminal else now + EACH
 
     def say(self, what, measured=()):
         """A line of what is done, the losses and `measured`, {name: number}, speed, and the time that is left."""
         seconds = (time.monotonic() - self.since) / max(1, self.step - self.first)
         values = [f"{name} {value:.4f}" for name, value in {**self.latest, **dict(measured)}.items()]
         rest = f"about {duration((self.last - self.step) * seconds)} to go"
-        line = "  ".join([what, *values, f"{self.batches.size / seconds:,.0f} images/s", rest])
-        self.bar.write(line, file=sys.stderr) if self.terminal else say(line)
+        say("  ".join([what, *values, f"{self.batches.size / seconds:,.0f} images/s", rest]))
 
     def losses(self, names, rows):
         """Shows the mean of the losses just read (rows: float32 (n, names)), and writes it to TensorBoard."""
         if len(rows):
             self.latest = dict(zip(names, rows.mean(0).tolist(), strict=True))
-            if self.bar is not None:
-                self.bar.set_postfix({name: f"{value:.3f}" for name, value in self.latest.items()}, refresh=False)
+            self.bar.set_postfix({name: f"{value:.3f}" for name, value in self.latest.items()}, refresh=False)
             self.scalars({f"loss/{name}": value for name, value in self.latest.items()})
 
     def scalars(self, values):
         """Writes {tag: number} to TensorBoard at the present update."""
-        if not self.active:
-            return
-        if self.events is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.events = SummaryWriter(str(self.folder), purge_step=self.step)
-        for tag, value in values.items():
-            self.events.add_scalar(tag, value, self.step)
+        if self.events:
+            for tag, value in values.items():
+                self.events.add_scalar(tag, value, self.step)
 
     def epoch_ends(self, measured):
         """A line of the epoch's losses and of `measured`, {name: number}."""
-        if self.bar is not None:
-            epochs = -(-self.last // self.batches.per_epoch)
-            self.say(f"epoch {self.step // self.batches.per_epoch}/{epochs}", measured)
+        epochs = -(-self.last // self.batches.per_epoch)
+        self.say(f"epoch {self.step // self.batches.per_epoch}/{epochs}", measured)
 
     def close(self):
         """Ends bar and events."""
-        for part in (self.bar, self.events):
-            if part is not None:
-                part.close()
+        self.bar.close()
+        if self.events:
+            self.events.close()
 
 
 class Signals:

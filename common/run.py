@@ -209,7 +209,7 @@ class Run:
     def _between(self, stop):
         ends, step = self._epoch_ends, self._history.step
         agree = ends or step % AGREE_EVERY == 0 or distribution.ranks() == 1
-        due = agree and distribution.any_rank(time.monotonic() - self._saved_at > SAVE_EVERY)
+        due = agree and any(distribution.gather(time.monotonic() - self._saved_at > SAVE_EVERY))
         stop.agreed = max(distribution.gather(stop.received)) if agree else 0
         if ends or due or stop or step % READ_EVERY == 0:
             self._read_losses()
