@@ -28,14 +28,6 @@ def to_grid(images):
     return (grid * 255).round().byte().permute(1, 2, 0).numpy()
 
 
-def save_grid(path, images):
-    """Writes images (N, C, H, W) in [0, 1] as one PNG."""
-    import imageio.v3 as iio
-
-    with replacing(path) as file:
-        iio.imwrite(file, to_grid(images))
-
-
 def save_gif(path, frames, most=40):
     """Animates PNG files, at most `most` of them (evenly chosen, the last always), the last one held longer.
 
@@ -52,28 +44,28 @@ def save_gif(path, frames, most=40):
         iio.imwrite(file, pixels, duration=durations if len(pixels) > 1 else durations[0], loop=0)
 
 
-def figure(width=6.4, height=4.0):
-    """A matplotlib figure without a window, and its axes."""
+def figure(width=6.4, height=4.0, rows=1, **settings):
+    """A matplotlib figure without a window, and its axes: an array where there are several rows."""
     from matplotlib.figure import Figure
 
     fig = Figure(figsize=(width, height), layout="constrained")
-    return fig, fig.add_subplot()
-
-
-def save_figure(path, fig):
-    """Writes a matplotlib figure as PNG. A $ in a text, say in the name of a class, is a $ and begins no formula."""
-    from matplotlib.text import Text
-
-    for text in fig.findobj(Text):
-        if "$" in text.get_text() and not text.get_text().startswith("$\\mathdefault"):  # those are numbers of an axis
-            text.set_parse_math(False)
-    with replacing(path) as file:
-        fig.savefig(file, dpi=100, metadata={"Software": None})
+    return fig, fig.subplots(rows, **settings)
 
 
 def save(path, picture):
-    """Writes images (N, C, H, W) in [0, 1] as a grid, or a matplotlib figure, as PNG."""
-    (save_figure if hasattr(picture, "savefig") else save_grid)(path, picture)
+    """Writes images (N, C, H, W) in [0, 1] as a grid, or a matplotlib figure, as PNG. A $ in a text of a figure, say in
+    the name of a class, is a $ and begins no formula."""
+    import imageio.v3 as iio
+    from matplotlib.text import Text
+
+    with replacing(path) as file:
+        if isinstance(picture, torch.Tensor):
+            iio.imwrite(file, to_grid(picture))
+        else:
+            for text in picture.findobj(Text):
+                if not text.get_text().startswith("$\\mathdefault"):  # those are numbers of an axis
+                    text.set_parse_math(False)
+            picture.savefig(file, dpi=100, metadata={"Software": None})
 
 
 def save_run(folder, history, title):
@@ -85,21 +77,14 @@ def save_run(folder, history, title):
         save_curve(folder / f"{name}.png", name, points, title)
 
 
-def panels(n, height, **settings):
-    """A matplotlib figure of n panels, one above the other, and their axes."""
-    from matplotlib.figure import Figure
-
-    fig = Figure(figsize=(6.4, height * n + 0.4), layout="constrained")
-    return fig, fig.subplots(n, squeeze=False, **settings)[:, 0]
-
-
 def save_losses(path, names, steps, title):
     """Draws K losses over N updates (steps: (N, K) array): pale each value, full its running mean. Outputs of D, named
     D(x) or the like, stand in a panel of their own below."""
     groups = {"loss": [name for name in names if not name.startswith("D(")],
               "output of D": [name for name in names if name.startswith("D(")]}
     groups = {label: members for label, members in groups.items() if members}
-    fig, axes = panels(len(groups), 4.0 if len(groups) == 1 else 2.6, sharex=True)
+    fig, axes = figure(6.4, 4.4 if len(groups) == 1 else 5.6, len(groups), sharex=True, squeeze=False)
+    axes = axes[:, 0]
     window = max(1, len(steps) // 100)
     stride = max(1, len(steps) // 4000)
     for ax, (label, members) in zip(axes, groups.items(), strict=True):
@@ -114,7 +99,7 @@ def save_losses(path, names, steps, title):
         ax.legend()
     axes[0].set(title=title)
     axes[-1].set(xlabel="update")
-    save_figure(path, fig)
+    save(path, fig)
 
 
 def save_curve(path, name, points, title):
@@ -126,7 +111,7 @@ def save_curve(path, name, points, title):
     ax.set(xlabel="epoch", ylabel=name, title=title)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend()
-    save_figure(path, fig)
+    save(path, fig)
 
 
 def captioned(images, captions, title, columns=8):
@@ -144,20 +129,6 @@ def captioned(images, captions, title, columns=8):
     return fig
 
 
-DIGIT_COLOURS = {"cmap": "tab10", "vmin": -0.5, "vmax": 9.5}
-TWENTY_COLOURS = {"cmap": "tab20", "vmin": -0.5, "vmax": 19.5}
-
-
-def scatter_of_digits(fig, ax, points, labels, classes):
-    """Draws points (N, 2) coloured by their labels (N,), indices of classes, with a bar that names these."""
-    colours = DIGIT_COLOURS if len(classes) <= 10 else TWENTY_COLOURS
-    drawn = ax.scatter(*points.T, c=labels, **colours, s=3, linewidths=0, alpha=0.6)
-    bar = fig.colorbar(drawn, ticks=range(len(classes)))
-    bar.ax.set_ylim(-0.5, len(classes) - 0.5)
-    bar.set_ticklabels(classes)
-    bar.solids.set_alpha(1)
-
-
 def unit_square(n):
     """n x n points (n * n, 2) in (0, 1), row by row of a grid: the first dimension rightwards, the second upwards."""
     u = (torch.arange(n) + 0.5) / n
@@ -165,11 +136,18 @@ def unit_square(n):
 
 
 def scatter(points, labels, classes, title, prior=None):
-    """Figure of two-dimensional codes (N, 2), coloured by their labels (N,), over points (M, 2) of a prior, in grey."""
+    """Figure of points (N, 2), say codes, coloured by their labels (N,), which index up to 20 classes, over points
+    (M, 2) of a prior, in grey."""
     fig, ax = figure(6.4, 5.6)
     if prior is not None:
         ax.scatter(*prior.cpu().numpy().T, c="0.87", s=3, linewidths=0, label="prior")
         ax.legend(loc="upper right", markerscale=4)
-    scatter_of_digits(fig, ax, points.cpu().numpy(), labels.cpu().numpy(), classes)
+    colours = 10 if len(classes) <= 10 else 20
+    drawn = ax.scatter(*points.cpu().numpy().T, c=labels.cpu().numpy(), cmap=f"tab{colours}", vmin=-0.5,
+                       vmax=colours - 0.5, s=3, linewidths=0, alpha=0.6)
+    bar = fig.colorbar(drawn, ticks=range(len(classes)))
+    bar.ax.set_ylim(-0.5, len(classes) - 0.5)
+    bar.set_ticklabels(classes)
+    bar.solids.set_alpha(1)
     ax.set(xlabel="first dimension of the code", ylabel="second", title=title, aspect="equal")
     return fig

@@ -290,7 +290,7 @@ def text(values, form=",.0f"):
 
 def plot(path, sizes, title):
     """Time of an update over the batch size, both ways."""
-    from common.images import figure, save_figure
+    from common.images import figure, save
 
     fig, ax = figure()
     for which, label in (("usual", "the usual way"), ("ours", "GAN/train.py")):
@@ -300,7 +300,7 @@ def plot(path, sizes, title):
     ax.minorticks_off()
     ax.grid(alpha=0.3)
     ax.legend()
-    save_figure(path, fig)
+    save(path, fig)
 
 
 def main():

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from common import Whole  # noqa: E402
 from common.files import writable_folder  # noqa: E402
-from common.images import panels, save_figure  # noqa: E402
+from common.images import figure, save  # noqa: E402
 from common.log import say  # noqa: E402
 from common.models import find_folder  # noqa: E402
 from common.options import InputError, parse, refusing  # noqa: E402
@@ -63,7 +63,7 @@ def correlations(courses, loss):
 def draw_one(title, seeds):
     """FID and each loss over the updates, a line a seed."""
     names = [name for name in next(iter(seeds.values()))[0]["losses"] if not name.startswith("D(")]
-    fig, axes = panels(1 + len(names), 2.2, sharex=True)
+    fig, axes = figure(6.4, 2.2 * (1 + len(names)) + 0.4, 1 + len(names), sharex=True)
     for seed, points in seeds.items():
         updates = [point["updates"] for point in points]
         axes[0].plot(updates, [point["fid"] for point in points], marker=".", label=f"seed {seed}")
@@ -89,7 +89,7 @@ def show_fid(ax):
 
 def draw_all(title, models):
     """The FID of several models, {name: seeds}, over updates and over time: mean and range of the seeds."""
-    fig, axes = panels(2, 3.2)
+    fig, axes = figure(6.4, 6.8, 2)
     for name, seeds in models.items():
         fid, updates, minutes = (np.array([[point[key] for point in points] for points in seeds.values()])
                                  for key in ("fid", "updates", "seconds"))
@@ -113,12 +113,12 @@ def main():
     models = {folder.name: courses(folder, opt.variant) for folder in folders}
     what = "" if opt.variant == "default" else f", {opt.variant}"
     for folder, (name, seeds) in zip(folders, models.items(), strict=True):
-        save_figure(writable_folder(folder / "results" / opt.variant, "MODELS") / "course.png",
+        save(writable_folder(folder / "results" / opt.variant, "MODELS") / "course.png",
                     draw_one(f"{name}{what}", seeds))
         for loss in (name for name in next(iter(seeds.values()))[0]["losses"] if not name.startswith("D(")):
             late = ([point for point in points if point["updates"] >= opt.after] for points in seeds.values())
             say(f"{name}{what}: rank correlation of {loss} with the FID, each seed: {correlations(late, loss)}")
-    save_figure(out, draw_all(f"mean and range of {len(seeds)} seeds{what}", models))
+    save(out, draw_all(f"mean and range of {len(seeds)} seeds{what}", models))
     say(f"see {out}, and course.png in the results of each model")
 
 

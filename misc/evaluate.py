@@ -18,7 +18,7 @@ from generate import generate, load  # noqa: E402
 
 from common import Count, data, metrics, scorer  # noqa: E402
 from common.files import writable_folder  # noqa: E402
-from common.images import DIGIT_COLOURS, captioned, figure, save_figure  # noqa: E402
+from common.images import captioned, figure, save  # noqa: E402
 from common.log import environment, say, write_json  # noqa: E402
 from common.models import find_folder  # noqa: E402
 from common.options import InputError, Seed, parse, refusing  # noqa: E402
@@ -120,7 +120,8 @@ def embedding(groups):
     for (label, (_, classes)), marker, size in zip(groups.items(), ("o", "x"), (10, 18), strict=False):
         part = points[start:start + len(classes)]
         start += len(classes)
-        drawn = ax.scatter(*part.T, c=classes, **DIGIT_COLOURS, marker=marker, s=size, linewidths=0.8, alpha=0.7)
+        drawn = ax.scatter(*part.T, c=classes, cmap="tab10", vmin=-0.5, vmax=9.5, marker=marker, s=size, linewidths=0.8,
+                           alpha=0.7)
         ax.scatter([], [], c="black", marker=marker, s=size, label=f"{label} ({len(classes):,} images)")
     fig.colorbar(drawn, label="digit, as the classifier reads it", ticks=range(10))
     ax.set(xticks=[], yticks=[], title="t-SNE of the classifier's features (the axes have no unit)")
@@ -141,7 +142,7 @@ def draw(folder, name, images, scores, real_scores, train):
     ax.set(xlabel="digit, as the classifier reads it", ylabel="share of the images (%)", xticks=range(10),
            title=f"classes of {len(images):,} images")
     ax.legend(loc="lower right")
-    save_figure(folder / "classes.png", fig)
+    save(folder / "classes.png", fig)
 
     fig, ax = figure()
     bins = [i / 20 for i in range(21)]
@@ -151,16 +152,16 @@ def draw(folder, name, images, scores, real_scores, train):
     ax.set(xlabel="the classifier's highest probability", ylabel="share of the images (%), logarithmic", yscale="log",
            title="confidence: what cannot be read lies to the left")
     ax.legend(loc="upper left")
-    save_figure(folder / "confidence.png", fig)
+    save(folder / "confidence.png", fig)
 
-    save_figure(folder / "embedding.png", embedding(
+    save(folder / "embedding.png", embedding(
         {REAL: _of_each_class(real_features, real_logits), name: _of_each_class(features, logits)}))
 
     distances, index = metrics.nearest(images[:10], train)
     pairs = torch.stack([images[:10], train[index]], 1).flatten(0, 1)
     captions = [text for d in distances for text in ("generated", f"nearest: {d:.1f}")]
     title = "the first ten samples and their nearest training images (distance of the pixels)"
-    save_figure(folder / "nearest.png", captioned(pairs, captions, title, columns=10))
+    save(folder / "nearest.png", captioned(pairs, captions, title, columns=10))
 
 
 def _of_each_class(features, logits, most=100):

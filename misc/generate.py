@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from common import Count, acceleration, checkpoint  # noqa: E402
 from common.files import replacing  # noqa: E402
-from common.images import save_grid  # noqa: E402
+from common.images import save as save_grid  # noqa: E402
 from common.log import say  # noqa: E402
 from common.models import find_folder, load_file  # noqa: E402
 from common.options import InputError, Seed, parse, refusing  # noqa: E402

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from common import data  # noqa: E402
-from common.images import figure, save_figure, scatter_of_digits  # noqa: E402
+from common.images import save, scatter  # noqa: E402
 from common.log import say  # noqa: E402
 from common.options import parse, refusing  # noqa: E402
 from misc.places import misc_folder, writable_file  # noqa: E402
@@ -38,10 +39,12 @@ def main():
     pca = PCA(svd_solver="covariance_eigh" if len(pixels) > pixels.shape[1] else "full").fit(pixels)
     points, share = pca.transform(pixels)[:, :2], pca.explained_variance_ratio_ * 100
 
-    fig, ax = figure(7.2, 6.4)
-    scatter_of_digits(fig, ax, points, train.labels.numpy(), train.classes)
-    ax.set(xlabel=f"first principal component ({share[0]:.1f}% of the variance)",
-           ylabel=f"second ({share[1]:.1f}%)", title=f"PCA of all {len(train):,} training images of {shown}")
+    fig = scatter(torch.from_numpy(points), train.labels, train.classes,
+                  f"PCA of all {len(train):,} training images of {shown}")
+    fig.set_size_inches(7.2, 6.4)
+    ax = fig.axes[0]
+    ax.set(xlabel=f"first principal component ({share[0]:.1f}% of the variance)", ylabel=f"second ({share[1]:.1f}%)",
+           aspect="auto")
     inset = ax.inset_axes([0.7, 0.11, 0.28, 0.22])
     inset.plot(np.arange(1, len(share[:200]) + 1), np.cumsum(share)[:200], color="black")
     inset.set(xlabel="components", ylabel="% of variance", ylim=(0, 100))
@@ -49,7 +52,7 @@ def main():
     inset.patch.set_alpha(0.8)
     for label in (inset.xaxis.label, inset.yaxis.label):
         label.set_size(7)
-    save_figure(out, fig)
+    save(out, fig)
     total = np.cumsum(share)
     parts = [f"{n} components {total[n - 1]:.1f}%" for n in (2, 50, 100) if n <= len(total)]
     say(f"{out}: of the variance hold {', '.join(parts)}")

@@ -6,10 +6,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from common import Count, Positive, data  # noqa: E402
-from common.images import figure, save_figure, scatter_of_digits  # noqa: E402
+from common.images import save, scatter  # noqa: E402
 from common.log import say  # noqa: E402
 from common.options import InputError, parse, refusing  # noqa: E402
 from misc.places import misc_folder, writable_file  # noqa: E402
@@ -42,11 +44,12 @@ def main():
     pixels = train.images.flatten(1).float().numpy() / 255
     few = PCA(min(50, *pixels.shape), random_state=0).fit_transform(pixels)
     points = TSNE(perplexity=opt.perplexity, init="pca", random_state=0, n_jobs=-1).fit_transform(few)
-    fig, ax = figure(7.2, 6.4)
-    scatter_of_digits(fig, ax, points, train.labels.numpy(), train.classes)
-    ax.set(xticks=[], yticks=[], xlabel="the axes have no unit: only who lies near whom has a meaning",
-           title=f"t-SNE of {len(train):,} training images of {shown}, perplexity {opt.perplexity:g}")
-    save_figure(out, fig)
+    fig = scatter(torch.from_numpy(points), train.labels, train.classes,
+                  f"t-SNE of {len(train):,} training images of {shown}, perplexity {opt.perplexity:g}")
+    fig.set_size_inches(7.2, 6.4)
+    fig.axes[0].set(xticks=[], yticks=[], xlabel="the axes have no unit: only who lies near whom has a meaning",
+                    ylabel="", aspect="auto")
+    save(out, fig)
     say(f"see {out}")
 
 

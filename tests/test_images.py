@@ -6,6 +6,9 @@ import pytest
 import torch
 
 from common import images
+from common.models import ROOT, beside
+
+figures = beside(ROOT / "Classification" / "model.py", "figures")
 
 
 def test_a_grid_is_ten_wide_or_square_and_clamped():
@@ -26,7 +29,7 @@ def test_the_unit_square_is_a_grid_with_its_origin_below_on_the_left():
 
 def test_a_gif_holds_its_frames_and_leaves_out_what_is_gone(tmp_path):
     for i in range(4):
-        images.save_grid(tmp_path / f"{i}.png", torch.full((1, 1, 8, 8), i / 4))
+        images.save(tmp_path / f"{i}.png", torch.full((1, 1, 8, 8), i / 4))
     images.save_gif(tmp_path / "a.gif", [tmp_path / f"{i}.png" for i in (0, 1, 7, 3)])
     frames = iio.imread(tmp_path / "a.gif", index=None)
     assert [int(frame[5, 5].max()) for frame in frames] == pytest.approx([0, 64, 191], abs=9)
@@ -39,7 +42,7 @@ def test_a_gif_holds_its_frames_and_leaves_out_what_is_gone(tmp_path):
 def test_names_with_a_dollar_are_drawn_as_they_are(tmp_path):
     name = "a $^{$ b"
     labels = torch.tensor([0, 1, 1])
-    images.save(tmp_path / "1.png", images.confusion_matrix(labels, labels, [name, "b"]))
+    images.save(tmp_path / "1.png", figures.confusion_matrix(labels, labels, [name, "b"]))
     images.save(tmp_path / "2.png", images.captioned(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), [name] * 3, name))
     images.save(tmp_path / "3.png", images.scatter(torch.rand(3, 2), labels, [name, "b"], name))
     images.save_losses(tmp_path / "4.png", ["D"], np.ones((5, 1)), name)
