@@ -2,13 +2,16 @@
 
 MNIST and its relatives are padded from 28 x 28 to 32 x 32. Files come through torchvision, in torchvision's layout."""
 
+import contextlib
 import functools
 import http.client
 import os
+import queue
 import shutil
 import socket
 import tempfile
 import threading
+import time
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,22 +92,16 @@ def load(name, root, train=True, image_size=32):
     """Reads a resolved data set's training or test images.
 
     Raises InputError, naming the file, where one is missing or damaged."""
-    classes = Dataset.classes
     if name in IDX:
-        images, labels = _read_idx(name, root, train)
-        if name != "mnist":
-            from torchvision import datasets
-
-            classes = tuple(getattr(datasets, IDX[name]).classes)
-        images = F.pad(images, (2, 2, 2, 2))
+        dataset = _read_idx(name, root, train)
     elif name == "usps":
-        images, labels = _read_usps(root, train)
-        images = F.pad(resize(images, 28), (2, 2, 2, 2))
+        dataset = _read_usps(root, train)
     elif name == "digits":
-        images, labels = _read_digits(train)
+        dataset = _read_digits(train)
     else:
-        images, labels, classes = _read_folder(Path(name.removeprefix("folder:")), train, image_size)
-    return Dataset(resize(images, image_size).contiguous(), labels, classes)
+        dataset = _read_folder(Path(name.removeprefix("folder:")), train, image_size)
+    dataset.images = resize(dataset.images, image_size).contiguous()
+    return dataset
 
 
 class Source:
@@ -169,72 +166,67 @@ def _provide(name, root):
                 file.parent.mkdir(parents=True, exist_ok=True)
                 shutil.move(Path(folder) / file.relative_to(root), file)
     except Exception as error:  # torchvision raises many kinds
-        raise InputError(f"--dataset: {missing} does not exist, and its download failed ({_line(error)})") from None
+        raise InputError(f"--dataset: {missing} does not exist, and its download failed ({error!r})") from None
     finally:
         socket.setdefaulttimeout(timeout)
 
 
 def _answers(urls):
     """True as soon as one of the servers answers; False once all have failed, or after PATIENCE seconds."""
-    lock, state = threading.Condition(), {"left": len(urls), "ok": False}
+    answers, end = queue.SimpleQueue(), time.monotonic() + PATIENCE
 
     def ask(url):
         try:
             request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "Mozilla/5.0"})
             urllib.request.urlopen(request, timeout=PATIENCE).close()
-            ok = True
+            answers.put(True)
         except (OSError, ValueError, http.client.HTTPException):
-            ok = False
-        with lock:
-            state["left"] -= 1
-            state["ok"] |= ok
-            lock.notify()
+            answers.put(False)
 
-    with lock:
-        for url in urls:
-            threading.Thread(target=ask, args=(url,), daemon=True).start()
-        lock.wait_for(lambda: state["ok"] or not state["left"], PATIENCE)
-        return state["ok"]
-
-
-def _line(error):
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _reading(file, read):
-    """read(), with any failure turned into an InputError that names the file."""
+    for url in urls:
+        threading.Thread(target=ask, args=(url,), daemon=True).start()
     try:
-        return read()
-    except FileNotFoundError:
-        raise InputError(f"--dataset: {file} does not exist") from None
+        return any(answers.get(timeout=max(0, end - time.monotonic())) for _ in urls)
+    except queue.Empty:
+        return False
+
+
+@contextlib.contextmanager
+def _reading(place):
+    """Turns any failure inside the block into an InputError that names the file or the folder."""
+    try:
+        yield
     except Exception as error:  # torchvision and the libraries below it raise many kinds
-        raise InputError(f"--dataset: {file} is damaged ({_line(error)})") from None
+        problem = f"cannot be used ({type(error).__name__}: {error})" if Path(place).exists() else "does not exist"
+        raise InputError(f"--dataset: {place} {problem}") from None
 
 
 def _read_idx(name, root, train):
-    from torchvision.datasets import mnist
+    from torchvision import datasets
 
     image_file, label_file = _files(name, root)[0 if train else 2:][:2]
-    images = _reading(image_file, lambda: mnist.read_image_file(str(image_file)))
-    labels = _reading(label_file, lambda: mnist.read_label_file(str(label_file)))
-    if images.shape[1:] != (28, 28):
-        raise InputError(f"--dataset: {image_file} is damaged (images of {tuple(images.shape[1:])}, not 28 x 28)")
-    if len(images) != len(labels) or not len(labels):
-        raise InputError(f"--dataset: {label_file} is damaged ({len(labels)} labels for {len(images)} images)")
-    if labels.max() > 9:
-        raise InputError(f"--dataset: {label_file} is damaged (a label of {labels.max()})")
-    return images[:, None], labels
+    with _reading(image_file):
+        images = datasets.mnist.read_image_file(str(image_file))
+        if images.shape[1:] != (28, 28):
+            raise ValueError(f"images of {tuple(images.shape[1:])}, not 28 x 28")
+    with _reading(label_file):
+        labels = datasets.mnist.read_label_file(str(label_file))
+        if len(images) != len(labels) or not len(labels) or labels.max() > 9:
+            raise ValueError(f"not {len(images)} labels from 0 to 9")
+    classes = Dataset.classes if name == "mnist" else tuple(getattr(datasets, IDX[name]).classes)
+    return Dataset(F.pad(images[:, None], (2, 2, 2, 2)), labels, classes)
 
 
 def _read_usps(root, train):
     from torchvision.datasets import USPS
 
     file = _files("usps", root)[0 if train else 1]
-    data = _reading(file, lambda: USPS(str(root), train=train))
-    labels = torch.tensor(data.targets)
-    if not len(labels) or labels.min() < 0 or labels.max() > 9:
-        raise InputError(f"--dataset: {file} is damaged (labels are not 0 to 9)")
-    return torch.from_numpy(data.data)[:, None], labels
+    with _reading(file):
+        data = USPS(str(root), train=train)
+        labels = torch.tensor(data.targets)
+        if not len(labels) or labels.min() < 0 or labels.max() > 9:
+            raise ValueError("labels are not 0 to 9")
+    return Dataset(F.pad(resize(torch.from_numpy(data.data)[:, None], 28), (2, 2, 2, 2)), labels)
 
 
 def _read_digits(train):
@@ -243,7 +235,7 @@ def _read_digits(train):
     digits = load_digits()
     part = slice(0, 1500) if train else slice(1500, None)
     images = torch.from_numpy(digits.images[part] * (255 / 16)).round().to(torch.uint8)
-    return resize(images[:, None], 32), torch.from_numpy(digits.target[part]).long()
+    return Dataset(resize(images[:, None], 32), torch.from_numpy(digits.target[part]).long())
 
 
 def _read_folder(folder, train, size):
@@ -252,10 +244,8 @@ def _read_folder(folder, train, size):
     from torchvision.datasets import ImageFolder
 
     def find(place):
-        try:
+        with _reading(place):
             return ImageFolder(str(place))
-        except (FileNotFoundError, OSError) as error:
-            raise InputError(f"--dataset: {_line(error)}") from None
 
     if (folder / "train").is_dir() and (folder / "test").is_dir():
         found, test = find(folder / "train"), find(folder / "test")
@@ -267,16 +257,16 @@ def _read_folder(folder, train, size):
     else:
         found = find(folder)
         parts = found.samples[9::10] or found.samples, [f for i, f in enumerate(found.samples) if i % 10 != 9]
-    grey = all(_reading(file, lambda file=file: _is_grey(file)) for files in parts for file, _ in files)
-    pixels = [_reading(file, lambda file=file: _read_image(file, grey, size)) for file, _ in parts[train]]
-    images = torch.from_numpy(np.stack(pixels).reshape(len(pixels), size, size, -1)).permute(0, 3, 1, 2)
-    return images, torch.tensor([label for _, label in parts[train]]), tuple(found.classes)
+    grey = all(_is_grey(file) for files in parts for file, _ in files)
+    pixels = np.stack([_read_image(file, grey, size) for file, _ in parts[train]])
+    images = torch.from_numpy(pixels.reshape(len(pixels), size, size, -1)).permute(0, 3, 1, 2)
+    return Dataset(images, torch.tensor([label for _, label in parts[train]]), tuple(found.classes))
 
 
 def _is_grey(file):
     from PIL import Image
 
-    with Image.open(file) as image:
+    with _reading(file), Image.open(file) as image:
         return image.mode in ("1", "L", "LA") or image.mode.startswith("I")
 
 
@@ -284,7 +274,7 @@ def _read_image(file, grey, size):
     from PIL import Image
     from torchvision.transforms import functional as T
 
-    with Image.open(file) as image:
+    with _reading(file), Image.open(file) as image:
         if image.mode.startswith("I"):  # 16 bits, which `convert` would clip
             image = Image.fromarray(np.uint8(np.asarray(image) // 257))
         return np.asarray(T.center_crop(T.resize(image.convert("L" if grey else "RGB"), size), [size, size]))

@@ -20,6 +20,9 @@ from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationErro
 class InputError(Exception):
     """Something the user gave cannot be used: told in one line, with exit status 2."""
 
+    def __init__(self, message):
+        super().__init__(" ".join(str(message).split()))
+
 
 def first_rank():
     """Whether this process is rank 0 or the only one, known before the ranks have met."""
