@@ -1,21 +1,8 @@
-"""Models as others use them: the folder by its name, the files in it as modules."""
+"""The files of a model's folder as modules."""
 
 import importlib.util
 import sys
 from pathlib import Path
-
-from common.options import InputError
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def find_folder(name):
-    """The folder of a model: a path, or a bare name in this repository. Raises InputError where it has no model.py."""
-    bare = Path(name).name == str(name)
-    for folder in (Path(name).expanduser(), *((ROOT / name, ROOT / "misc" / name) if bare else ())):
-        if (folder / "model.py").is_file():
-            return folder.resolve()
-    raise InputError(f"{name} is not a model's folder: there is no {Path(name) / 'model.py'}")
 
 
 def load_file(file):

@@ -22,8 +22,9 @@ from torch import nn
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-from common.models import find_folder, load_file  # noqa: E402
+from common.models import load_file  # noqa: E402
 from common.options import InputError, parse, refusing  # noqa: E402
+from misc.places import find_folder  # noqa: E402
 
 STYLE = {"svg.fonttype": "path", "svg.hashsalt": "img_src", "font.family": "DejaVu Sans", "mathtext.fontset": "cm"}
 INK, NETWORKS = "#222222", ("#3a6fb0", "#cf6a1f", "#3f8a57", "#8059a0")

@@ -3,7 +3,8 @@
 import torch
 from generate import draw
 
-from common.models import ROOT, load_file
+from common.models import load_file
+from misc.places import ROOT
 
 
 def gaussian_in_pca_space(train, n, components, seed):

@@ -18,9 +18,8 @@ from common import Whole  # noqa: E402
 from common.files import writable_folder  # noqa: E402
 from common.images import figure, save  # noqa: E402
 from common.log import say  # noqa: E402
-from common.models import find_folder  # noqa: E402
 from common.options import InputError, parse, refusing  # noqa: E402
-from misc.places import misc_folder, writable_file  # noqa: E402
+from misc.places import find_folder, misc_folder, writable_file  # noqa: E402
 
 
 @dataclass

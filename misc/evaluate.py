@@ -20,9 +20,8 @@ from common import Count, data, metrics, scorer  # noqa: E402
 from common.files import writable_folder  # noqa: E402
 from common.images import captioned, figure, save  # noqa: E402
 from common.log import environment, say, write_json  # noqa: E402
-from common.models import find_folder  # noqa: E402
 from common.options import InputError, Seed, parse, refusing  # noqa: E402
-from misc.places import find_checkpoint  # noqa: E402
+from misc.places import find_checkpoint, find_folder  # noqa: E402
 
 DIGITS = ("mnist", "usps", "digits")  # data sets that the scoring classifier knows
 TITLES = {"fid": "FID", "kid": "KID", "is": "IS", "precision": "precision", "recall": "recall",

@@ -13,9 +13,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from common import Run, checkpoint  # noqa: E402
 from common.log import say  # noqa: E402
-from common.models import beside, find_folder  # noqa: E402
+from common.models import beside  # noqa: E402
 from common.options import InputError, as_flags, parse, refusing  # noqa: E402
-from misc.places import find_checkpoint  # noqa: E402
+from misc.places import find_checkpoint, find_folder  # noqa: E402
 
 
 @dataclass

@@ -20,9 +20,9 @@ from common import Count, acceleration, checkpoint  # noqa: E402
 from common.files import replacing  # noqa: E402
 from common.images import save as save_grid  # noqa: E402
 from common.log import say  # noqa: E402
-from common.models import find_folder, load_file  # noqa: E402
+from common.models import load_file  # noqa: E402
 from common.options import InputError, Seed, parse, refusing  # noqa: E402
-from misc.places import find_checkpoint, writable_file  # noqa: E402
+from misc.places import find_checkpoint, find_folder, writable_file  # noqa: E402
 
 
 @dataclass

@@ -1,9 +1,20 @@
-"""Where the tools find a model's checkpoint, and where they write."""
+"""Where the tools find a model and its checkpoint, and where they write."""
 
 from pathlib import Path
 
 from common.files import writable_folder
 from common.options import InputError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def find_folder(name):
+    """The folder of a model: a path, or a bare name in this repository. Raises InputError where it has no model.py."""
+    bare = Path(name).name == str(name)
+    for folder in (Path(name).expanduser(), *((ROOT / name, ROOT / "misc" / name) if bare else ())):
+        if (folder / "model.py").is_file():
+            return folder.resolve()
+    raise InputError(f"{name} is not a model's folder: there is no {Path(name) / 'model.py'}")
 
 
 def find_checkpoint(folder, variant=None):

@@ -17,10 +17,10 @@ from running import ROOT, run_here, train_here
 from test_resume import make_narrow
 
 from common import checkpoint, data, scorer
-from common.models import find_folder, load_file
+from common.models import load_file
 from common.options import InputError
 from misc.generate import load_networks
-from misc.places import find_checkpoint
+from misc.places import find_checkpoint, find_folder
 
 MISC, GAN = ROOT / "misc", ROOT / "GAN"
 CONDITIONAL = """
