@@ -1,8 +1,4 @@
 """The two convolutional stacks that the models share, from an image to a vector and back (DCGAN, arXiv 1511.06434).
-
-    down  1 x 32 x 32 -> 64 x 16 x 16 -> 128 x 8 x 8 -> 256 x 4 x 4 -> 512 x 2 x 2 -> out
-    up    latent -> 512 x 2 x 2 -> 256 x 4 x 4 -> 128 x 8 x 8 -> 64 x 16 x 16 -> 1 x 32 x 32
-
 Every convolution is 4 x 4 with stride 2 and padding 1, without bias; Down's last is 2 x 2, with one."""
 
 import math
@@ -82,8 +78,7 @@ class Up(nn.Sequential):
     ConvTranspose, norm, ReLU at each stage, from a 1 x 1 map on; then one ConvTranspose and the last activation.
 
     Args:
-        widths: channels after each stage but the last, S = 2 * 2**len(widths); default: those of Down, reversed.
-        norm: "batch", or "none" (then the convolutions have a bias).
+        widths: channels after each stage but the last; default: those of Down, reversed. norm: as for Down.
         activation: applied last, in float32; default sigmoid. nn.Identity() gives logits.
     Raises ValueError where widths and image_size do not fit."""
 
@@ -108,20 +103,13 @@ def check_widths(widths, image_size):
     return tuple(widths)
 
 
-def fan_in(layer):
-    """How many inputs each output of a convolution, transposed convolution or linear layer has, borders aside."""
-    if isinstance(layer, nn.ConvTranspose2d):  # stride s: each output sees every s-th row and column of the kernel
-        return layer.weight[:, 0].numel() // math.prod(layer.stride)
-    return layer.weight[0].numel()
-
-
 @torch.no_grad()
 def initialize(network, init):
     """Initialises all weights of a network and returns it.
 
     Args:
         init: "pytorch": the layers' own default, Kaiming uniform. "dcgan": weights of convolutions from N(0, 0.02), of
-            BatchNorm from N(1, 0.02), biases 0 (1511.06434, section 4). "he": weights from N(0, 2 / fan_in), biases 0
+            BatchNorm from N(1, 0.02), biases 0 (1511.06434, section 4). "he": weights from N(0, 2 / inputs), biases 0
             (1502.01852), which keeps the variance of what passes through ReLU, also without BatchNorm.
     Raises ValueError on others."""
     if init not in ("pytorch", "dcgan", "he"):
@@ -130,7 +118,10 @@ def initialize(network, init):
         if init != "dcgan" and hasattr(layer, "reset_parameters"):
             layer.reset_parameters()
         if init != "pytorch" and isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
-            layer.weight.normal_(0, 0.02 if init == "dcgan" else math.sqrt(2 / fan_in(layer)))
+            inputs = layer.weight[0].numel()  # that each output sees, borders aside
+            if isinstance(layer, nn.ConvTranspose2d):  # stride s: every s-th row and column of the kernel
+                inputs = layer.weight[:, 0].numel() // math.prod(layer.stride)
+            layer.weight.normal_(0, 0.02 if init == "dcgan" else math.sqrt(2 / inputs))
             if layer.bias is not None:
                 layer.bias.zero_()
         elif init == "dcgan" and isinstance(layer, nn.BatchNorm2d):

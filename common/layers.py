@@ -40,7 +40,7 @@ def scatter(windows):
     along the rows, then along the columns."""
     n, h, w, _, _, channels = windows.shape
     rows = windows.new_empty(n, h, 2, w, 4 * channels)
-    _overlap(windows.view(n, h, w, 4, 4 * channels).unbind(3), rows.unbind(2), 1)
+    _overlap(windows.reshape(n, h, w, 4, 4 * channels).unbind(3), rows.unbind(2), 1)
     image = windows.new_empty(n, h, 2, w, 2, channels)
     _overlap(rows.view(n, h, 2, w, 4, channels).unbind(4), image.unbind(4), 3)
     return image.view(n, 2 * h, 2 * w, channels)
@@ -57,34 +57,23 @@ def _overlap(window, pixels, dim):
     torch.add(third.narrow(dim, 0, last), first.narrow(dim, 1, last), out=odd.narrow(dim, 0, last))
 
 
-class Gather(torch.autograd.Function):
-    """`gather`, whose derivative is `scatter`."""
+class Windows(torch.autograd.Function):
+    """`gather`, or `scatter` where `back`; the derivative of each is the other."""
 
     @staticmethod
-    def forward(ctx, image):
-        return gather(image)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return Scatter.apply(gradient.contiguous())
-
-
-class Scatter(torch.autograd.Function):
-    """`scatter`, whose derivative is `gather`."""
-
-    @staticmethod
-    def forward(ctx, windows):
-        return scatter(windows)
+    def forward(ctx, x, back):
+        ctx.back = back
+        return scatter(x) if back else gather(x)
 
     @staticmethod
     def backward(ctx, gradient):
-        return Gather.apply(gradient)
+        return Windows.apply(gradient, not ctx.back), None
 
 
 def conv(x, weight, bias=None):
     """`F.conv2d(x, weight, bias, stride=2, padding=1)` for a weight (O, C, 4, 4) and x (N, C, 2h, 2w)."""
     out, channels = weight.shape[:2]
-    windows = Gather.apply(x.permute(0, 2, 3, 1))
+    windows = Windows.apply(x.permute(0, 2, 3, 1), False)
     n, h, w = windows.shape[:3]
     rows = F.linear(windows.view(-1, 16 * channels), weight.permute(0, 2, 3, 1).reshape(out, -1), bias)
     return rows.view(n, h, w, out).permute(0, 3, 1, 2)
@@ -95,7 +84,7 @@ def conv_transpose(x, weight, bias=None):
     n, channels, h, w = x.shape
     out = weight.shape[1]
     rows = x.permute(0, 2, 3, 1).reshape(-1, channels) @ weight.permute(0, 2, 3, 1).reshape(channels, -1)
-    y = Scatter.apply(rows.view(n, h, w, 4, 4, out)).permute(0, 3, 1, 2)
+    y = Windows.apply(rows.view(n, h, w, 4, 4, out), True).permute(0, 3, 1, 2)
     return y if bias is None else y + bias.view(-1, 1, 1)
 
 
