@@ -116,16 +116,14 @@ def save_curve(path, name, points, title):
 
 def captioned(images, captions, title, columns=8):
     """Figure of images, uint8 (N, C, H, W), each with its caption."""
-    from matplotlib.figure import Figure
-
-    rows = -(-len(images) // columns)
-    fig = Figure(figsize=(columns, 1.25 * max(1, rows) + 0.4), layout="constrained")
+    rows = max(1, -(-len(images) // columns))
+    fig, axes = figure(columns, 1.25 * rows + 0.4, rows, ncols=columns, squeeze=False)
     fig.suptitle(title)
-    for i, (image, caption) in enumerate(zip(images.cpu(), captions, strict=True)):
-        ax = fig.add_subplot(rows, columns, i + 1)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for ax, image, caption in zip(axes.flat, images.cpu(), captions, strict=False):
         ax.imshow(image.permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=255)
         ax.set_title(caption, fontsize=8)
-        ax.set_axis_off()
     return fig
 
 

@@ -15,15 +15,11 @@ from common.options import InputError
 HIGHER_IS_BETTER = ("accuracy", "is", "precision", "recall", "agreement")
 
 
-class Given(nn.Module):
+def given(num_features):
     """A feature network for torchmetrics that takes features for images: they are computed once, for all metrics."""
-
-    def __init__(self, num_features):
-        super().__init__()
-        self.num_features = num_features
-
-    def forward(self, features):
-        return features
+    network = nn.Identity()
+    network.num_features = num_features
+    return network
 
 
 def fid(real, fake):
@@ -31,7 +27,7 @@ def fid(real, fake):
     (Heusel et al. 2017, arXiv 1706.08500, equation 6)."""
     from torchmetrics.image.fid import FrechetInceptionDistance
 
-    metric = FrechetInceptionDistance(Given(real.shape[1]))
+    metric = FrechetInceptionDistance(given(real.shape[1]))
     metric.update(real.double(), real=True)
     metric.update(fake.double(), real=False)
     return metric.compute().item()
@@ -45,7 +41,7 @@ def kid(real, fake, subsets=100, size=1000):
     with torch.random.fork_rng(devices=()), warnings.catch_warnings(action="ignore"):
         torch.manual_seed(0)
         size = min(size, len(real), len(fake))
-        metric = KernelInceptionDistance(Given(real.shape[1]), subsets=subsets, subset_size=size)
+        metric = KernelInceptionDistance(given(real.shape[1]), subsets=subsets, subset_size=size)
         metric.update(real.double(), real=True)
         metric.update(fake.double(), real=False)
         return metric.compute()[0].item()
@@ -58,7 +54,7 @@ def inception_score(logits, splits=10):
 
     with torch.random.fork_rng(devices=()), warnings.catch_warnings(action="ignore"):
         torch.manual_seed(0)
-        metric = InceptionScore(Given(logits.shape[1]), splits=splits)
+        metric = InceptionScore(given(logits.shape[1]), splits=splits)
         metric.update(logits)
         return metric.compute()[0].item()
 

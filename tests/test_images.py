@@ -4,9 +4,10 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 
 from common import images
-from common.models import ROOT, beside
+from common.models import beside
 
 figures = beside(ROOT / "Classification" / "model.py", "figures")
 
