@@ -95,20 +95,15 @@ def parse(cls, args=None):
     except ValidationError as error:
         place, problem = first_problem(error)
         raise InputError(f"{flag_of(place[0])}: {problem}") from None
-    for name, value in vars(options).items():
-        if isinstance(value, Path):
-            setattr(options, name, _absolute(name, value))
-    if getattr(options, "dataset", "").startswith("folder:"):
-        options.dataset = f"folder:{_absolute('dataset', Path(options.dataset.removeprefix('folder:')))}"
+    for name, value in vars(options).items():  # absolute, so that a run resumed elsewhere finds them as well
+        try:
+            if isinstance(value, Path):
+                setattr(options, name, value.expanduser().resolve())
+            elif name == "dataset" and value.startswith("folder:"):
+                options.dataset = f"folder:{Path(value.removeprefix('folder:')).expanduser().resolve()}"
+        except (ValueError, RuntimeError, OSError) as error:
+            raise InputError(f"{flag_of(name)}: {error}") from None
     return options
-
-
-def _absolute(name, path):
-    """A path given by the option `name`, in the form that a run resumed elsewhere understands as well."""
-    try:
-        return path.expanduser().resolve()
-    except (ValueError, RuntimeError, OSError) as error:
-        raise InputError(f"{flag_of(name)}: {error}") from None
 
 
 def _first_message(boxed):
