@@ -1,6 +1,6 @@
 """Checkpoints, format 1: one file of tensors and plain data. It never names code, and loading it never runs any."""
 
-import inspect
+import copy
 import os
 import random
 import warnings
@@ -108,38 +108,35 @@ def set_random_state(state, device):
         torch.cuda.set_rng_state(state["cuda"], device)
 
 
-def _fresh_state(optimizer, p):
-    """What an optimizer keeps of a parameter like p, {name: value}, seen on one of its own kind after a step."""
-    known = inspect.signature(type(optimizer)).parameters
-    settings = {k: float(v) if isinstance(v, torch.Tensor) else v for k, v in optimizer.defaults.items()
-                if k in known and k not in ("fused", "capturable", "foreach")}
-    twin = torch.zeros(p.shape, requires_grad=True)
-    twin.grad = torch.zeros(p.shape)
-    other = type(optimizer)([twin], **settings)
-    other.step()
-    return other.state[twin]
-
-
 def load_optimizer(optimizer, saved):
     """Restores an optimizer's state. How it computes (fused, capturable, ...) stays as it was made here, and a step
     size that is a tensor stays that tensor, which the run restores.
 
     Raises ValueError, KeyError or TypeError where the state is of other parameters."""
-    own = [{k: v for k, v in group.items()
-            if k in ("fused", "capturable", "foreach", "differentiable") or isinstance(v, torch.Tensor)}
-           for group in optimizer.param_groups]
     for group, theirs in zip(optimizer.param_groups, saved["param_groups"], strict=True):
-        if group.keys() != theirs.keys() or any(type(group[k]) is not type(theirs[k]) for k in group.keys() - own[0]):
+        if group.keys() != theirs.keys() or len(group["params"]) != len(theirs["params"]):
             raise ValueError("an optimizer of another kind")
-    optimizer.load_state_dict(saved)
-    for group, settings in zip(optimizer.param_groups, own, strict=True):
-        group.update(settings)
-    for p, state in optimizer.state.items():
-        fresh = _fresh_state(optimizer, p)
+        for name, value in theirs.items():
+            own = group[name]
+            if name in ("params", "fused", "capturable", "foreach", "differentiable") or isinstance(own, torch.Tensor):
+                continue
+            if type(value) is not type(own):
+                raise ValueError(f"{name} is {value!r}")
+            group[name] = value
+    twin = copy.deepcopy(optimizer)
+    twins, parameters = ([p for group in o.param_groups for p in group["params"]] for o in (twin, optimizer))
+    for p in twins:
+        p.grad = torch.zeros_like(p)
+    twin.step()  # now its state has the form, and lies in memory, as this optimizer's will
+    for i, state in saved["state"].items():
+        fresh = twin.state[twins[i]]
         if state.keys() != fresh.keys():
             raise ValueError("an optimizer of another kind")
         for name, value in state.items():
-            if isinstance(value, torch.Tensor) and value.shape != torch.as_tensor(fresh[name]).shape:
-                raise ValueError(f"{name} has shape {tuple(value.shape)}, its parameter {tuple(p.shape)}")
-            if isinstance(value, torch.Tensor) and value.shape == p.shape and value.stride() != p.stride():
-                state[name] = torch.empty_like(p).copy_(value)  # see descend: fused steps go by memory order
+            if not isinstance(fresh[name], torch.Tensor):
+                fresh[name] = value
+            elif value.shape == fresh[name].shape:
+                fresh[name].copy_(value)
+            else:
+                raise ValueError(f"{name} has shape {tuple(value.shape)}, not {tuple(fresh[name].shape)}")
+        optimizer.state[parameters[i]] = fresh
