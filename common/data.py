@@ -72,20 +72,20 @@ def resolve(name, root):
         folder = Path(name.removeprefix("folder:"))
         if not folder.is_dir():
             raise InputError(f"--dataset: {folder} is not a folder")
-        return name, ""
-    if name not in NAMES:
+    elif name not in NAMES:
         raise InputError(f"--dataset: unknown data set '{name}', choose from {', '.join(NAMES)}, folder:PATH")
-    if name != "auto":
+    elif name != "auto":
         _provide(name, root)
-        return name, ""
-    try:
-        _provide("mnist", root)
-        return "mnist", ""
-    except InputError as error:
-        if any(file.exists() for file in _files("mnist", root)):
-            raise  # damaged rather than missing: not a case for a substitute
-        return "digits", ("NOT MNIST: the 1,797 digits of scikit-learn (8 x 8, enlarged) stand in for it, because "
-                          + str(error).removeprefix("--dataset: "))
+    else:
+        try:
+            _provide("mnist", root)
+        except InputError as error:
+            if any(file.exists() for file in _files("mnist", root)):
+                raise  # damaged rather than missing: not a case for a substitute
+            return "digits", ("NOT MNIST: the 1,797 digits of scikit-learn (8 x 8, enlarged) stand in for it, because "
+                              + str(error).removeprefix("--dataset: "))
+        name = "mnist"
+    return name, ""
 
 
 def load(name, root, train=True, image_size=32):

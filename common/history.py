@@ -30,10 +30,6 @@ class Losses:
         self.values = np.asarray(values, np.float32).reshape(len(values), len(self.names))
         self._pending = []
 
-    def state(self):
-        """What `Losses(**state)` takes, for a checkpoint. Pending losses are not in it: `read` them first."""
-        return {"names": self.names, "values": torch.from_numpy(self.values.copy())}
-
     def append(self, losses):
         """Adds the losses of one update: {name: 0-d tensor}, the same names every time, else InputError."""
         if not self.names:
@@ -80,8 +76,9 @@ class History:
         self.curves, self.frames = saved["curves"], saved["frames"]
 
     def state(self):
-        """For a checkpoint."""
-        return {"step": self.step, "losses": self.losses.state(), "curves": self.curves, "frames": self.frames,
+        """For a checkpoint. Pending losses are not in it: `read` them first."""
+        losses = {"names": self.losses.names, "values": torch.from_numpy(self.losses.values.copy())}
+        return {"step": self.step, "losses": losses, "curves": self.curves, "frames": self.frames,
                 "seconds": time.monotonic() - self.began}
 
     def measured(self, name, epoch, values):
