@@ -55,13 +55,14 @@ def figure(width=6.4, height=4.0, rows=1, **settings):
 def save(path, picture):
     """Writes images (N, C, H, W) in [0, 1] as a grid, or a matplotlib figure, as PNG. A $ in a text of a figure, say in
     the name of a class, is a $ and begins no formula."""
-    import imageio.v3 as iio
-    from matplotlib.text import Text
-
     with replacing(path) as file:
         if isinstance(picture, torch.Tensor):
+            import imageio.v3 as iio
+
             iio.imwrite(file, to_grid(picture))
         else:
+            from matplotlib.text import Text
+
             for text in picture.findobj(Text):
                 if not text.get_text().startswith("$\\mathdefault"):  # those are numbers of an axis
                     text.set_parse_math(False)
