@@ -75,7 +75,7 @@ class Progress:
 
     def say(self, what, measured=()):
         """A line of what is done, the losses and `measured`, {name: number}, speed, and the time that is left."""
-        seconds = (time.monotonic() - self.since) / max(1, self.step - self.first)
+        seconds = max(1e-9, time.monotonic() - self.since) / max(1, self.step - self.first)
         values = [f"{name} {value:.4f}" for name, value in {**self.latest, **dict(measured)}.items()]
         rest = f"about {duration((self.last - self.step) * seconds)} to go"
         say("  ".join([what, *values, f"{self.batches.size / seconds:,.0f} images/s", rest]))
@@ -127,9 +127,10 @@ class Signals:
             signal.signal(number, handler)
 
     def __enter__(self):
-        self._before = {number: signal.signal(number, self._receive)
-                        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-                        if signal.getsignal(number) != signal.SIG_IGN}  # say of nohup
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
+            numbers.append(signal.SIGHUP)
+        self._before = {number: signal.signal(number, self._receive) for number in numbers}
         return self
 
     def __exit__(self, *_):

@@ -47,6 +47,7 @@ def test_without_a_terminal_there_is_a_first_estimate_a_line_a_minute_and_a_line
 def test_on_a_terminal_a_bar_shows_the_whole_run(tmp_path, clock, capsys, monkeypatch):
     monkeypatch.setattr(log.sys.stderr, "isatty", lambda: True, raising=False)
     progress = log.Progress(tmp_path, Batches, 100, 400)
+    progress.begin("GAN", 60_000, BaseOptions(device="cpu"))
     for _ in range(100):
         clock[0] += 1
         progress.advance()
@@ -64,7 +65,7 @@ def test_duration(seconds, words):
 
 def test_outputs_of_D_are_drawn_below_the_losses(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr("common.images.save_figure", lambda path, fig: drawn.append(fig))
+    monkeypatch.setattr("common.images.save", lambda path, fig: drawn.append(fig))
     steps = np.random.default_rng(0).random((50, 3)).astype(np.float32)
     save_losses(tmp_path / "a.png", ["D", "D(x)", "-log p(x|z)"], steps, "title")
     save_losses(tmp_path / "b.png", ["D", "G", "KL"], steps, "title")

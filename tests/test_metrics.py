@@ -207,24 +207,3 @@ def test_its_training_script(tmp_path):
                          "--out", tmp_path / "x.pt")
     assert status == 0 and scorer.sha256(scorer.WEIGHTS) == before
     assert scorer.load(tmp_path / "x.pt", tmp_path / "x.json")(torch.rand(2, 1, 32, 32)).shape == (2, 10)
-
-
-def test_pca_error_is_the_variance_that_is_left():
-    """On the images that it was fitted to: the sum of the other eigenvalues of their covariance."""
-    images = torch.randint(0, 256, (300, 1, 4, 4), generator=torch.Generator().manual_seed(0)).byte()
-    values = np.linalg.eigvalsh(np.cov(images.flatten(1).double().numpy().T / 255, bias=True))
-    for components in (1, 5, 16, 100):
-        expected = values[:-components].sum() if components < 16 else 0
-        assert metrics.pca_error(images, images, components) == pytest.approx(expected, rel=1e-4, abs=1e-6)
-    other = 255 - images[:50]
-    assert metrics.pca_error(images, other, 5) > metrics.pca_error(images, images, 5)
-
-
-def test_two_sample_accuracy():
-    two_sample_accuracy = metrics.two_sample_accuracy
-    a, b = torch.randn(2, 3000, 2, generator=torch.Generator().manual_seed(0))
-    assert two_sample_accuracy(a, b) == pytest.approx(0.5, abs=0.03) and two_sample_accuracy(a, b + 50) == 1
-    apart = [two_sample_accuracy(a[:1000], b[:1000] + shift) for shift in (0, 0.5, 1, 2)]
-    assert apart == sorted(apart) and apart[1] > 0.52
-    a, b = torch.tensor([[0.0], [1], [10]]), torch.tensor([[1.2], [9.5]])
-    assert two_sample_accuracy(a, b) == pytest.approx(1 / 5)  # only 0's nearest, 1, is of its own set
