@@ -118,13 +118,14 @@ def code(folder):
 
 
 def commit():
-    """The commit that is checked out, with "-dirty" where files differ from it; None where git does not know."""
+    """The commit that is checked out, with "-dirty" where its code was changed; None where git does not know."""
+    def git(*words):
+        return subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True, check=True).stdout.strip()
+
     try:
-        done = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty", "--exclude", "*"],
-                              capture_output=True, text=True)
-    except OSError:
+        return git("rev-parse", "--short", "HEAD") + ("-dirty" if git("status", "--porcelain", "--", "*.py") else "")
+    except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip() or None
 
 
 def kept(work, name, asked, make, renew=False):
