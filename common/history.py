@@ -64,7 +64,8 @@ class History:
     Attributes:
         step: updates that are done. losses: `Losses`.
         curves: {name: [(epoch, {label: number}), ...]}. frames: names of the grids that the GIF is made of.
-        seconds: of training before this process took over, at `began` (time.monotonic)."""
+        seconds: of training, up to the last checkpoint; began: when it would have begun without an interruption, by
+            time.monotonic."""
 
     def __init__(self):
         self.step, self.losses, self.curves, self.frames = 0, Losses(), {}, []
@@ -78,8 +79,9 @@ class History:
     def state(self):
         """For a checkpoint. Pending losses are not in it: `read` them first."""
         losses = {"names": self.losses.names, "values": torch.from_numpy(self.losses.values.copy())}
+        self.seconds = time.monotonic() - self.began
         return {"step": self.step, "losses": losses, "curves": self.curves, "frames": self.frames,
-                "seconds": time.monotonic() - self.began}
+                "seconds": self.seconds}
 
     def measured(self, name, epoch, values):
         """Adds a point of a curve, and returns its {label: number}."""

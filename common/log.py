@@ -173,7 +173,7 @@ def write_record(path, model, options, history, of, per_epoch, notice):
     record = {
         "model": model, "dataset": options.dataset, **({"notice": notice} if notice else {}), "seed": options.seed,
         "steps": history.step, "of": of, "per_epoch": per_epoch,
-        "seconds": round(history.state()["seconds"], 3), **environment(options.device),
+        "seconds": round(history.seconds, 3), **environment(options.device),
         "options": to_plain(options),
         "final_losses": {name: round(float(value), 6) for name, value in zip(losses.names, last.mean(0), strict=True)}
         if len(last) else {},
