@@ -1,14 +1,11 @@
 """What is measured and drawn of an adversarial autoencoder: its error, and whether its codes follow the prior."""
 
-from pathlib import Path
-
 import torch
 
-from common import evaluating
+from common import beside, evaluating
 from common.images import scatter, unit_square
-from common.models import load_file
 
-model = load_file(Path(__file__).with_name("model.py"))
+model = beside(__file__, "model")
 
 
 def shown(run):

@@ -1,15 +1,12 @@
 """What is measured and drawn of a VAE: its bound on the test images, and what its codes look like."""
 
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 
-from common import evaluating
+from common import beside, evaluating
 from common.images import scatter, unit_square
-from common.models import load_file
 
-model = load_file(Path(__file__).with_name("model.py"))
+model = beside(__file__, "model")
 
 
 def pixels(run):

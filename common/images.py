@@ -78,11 +78,16 @@ def save_run(folder, history, title):
         save_curve(folder / f"{name}.png", name, points, title)
 
 
+def is_output(name):
+    """Whether what an update returned under this name is an output of D, named D(x) or the like, and not a loss."""
+    return name.startswith("D(")
+
+
 def save_losses(path, names, steps, title):
-    """Draws K losses over N updates (steps: (N, K) array): pale each value, full its running mean. Outputs of D, named
-    D(x) or the like, stand in a panel of their own below."""
-    groups = {"loss": [name for name in names if not name.startswith("D(")],
-              "output of D": [name for name in names if name.startswith("D(")]}
+    """Draws K losses over N updates (steps: (N, K) array): pale each value, full its running mean. Outputs of D stand
+    in a panel of their own below."""
+    groups = {"loss": [name for name in names if not is_output(name)],
+              "output of D": [name for name in names if is_output(name)]}
     groups = {label: members for label, members in groups.items() if members}
     fig, axes = figure(6.4, 4.4 if len(groups) == 1 else 5.6, len(groups), sharex=True, squeeze=False)
     axes = axes[:, 0]

@@ -118,7 +118,7 @@ class Run:
 
     def schedule(self, function):
         """A 0-d float32 tensor that is function(share) in each update, share in [0, 1) of the run's updates being done:
-        for step sizes and whatever else changes over a run, in the same way however long it is."""
+        for learning rates and whatever else changes over a run, in the same way however long it is."""
         tensor = torch.tensor(float(function(0.0)), device=self._device)
         self._schedules.append((tensor, function))
         return tensor

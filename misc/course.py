@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from common import Whole  # noqa: E402
 from common.files import writable_folder  # noqa: E402
-from common.images import figure, save  # noqa: E402
+from common.images import figure, is_output, save  # noqa: E402
 from common.log import say  # noqa: E402
 from common.options import InputError, parse, refusing  # noqa: E402
 from misc.places import find_folder, misc_folder, writable_file  # noqa: E402
@@ -61,7 +61,7 @@ def correlations(courses, loss):
 
 def draw_one(title, seeds):
     """FID and each loss over the updates, a line a seed."""
-    names = [name for name in next(iter(seeds.values()))[0]["losses"] if not name.startswith("D(")]
+    names = [name for name in next(iter(seeds.values()))[0]["losses"] if not is_output(name)]
     fig, axes = figure(6.4, 2.2 * (1 + len(names)) + 0.4, 1 + len(names), sharex=True)
     for seed, points in seeds.items():
         updates = [point["updates"] for point in points]
@@ -114,7 +114,7 @@ def main():
     for folder, (name, seeds) in zip(folders, models.items(), strict=True):
         save(writable_folder(folder / "results" / opt.variant, "MODELS") / "course.png",
                     draw_one(f"{name}{what}", seeds))
-        for loss in (name for name in next(iter(seeds.values()))[0]["losses"] if not name.startswith("D(")):
+        for loss in (name for name in next(iter(seeds.values()))[0]["losses"] if not is_output(name)):
             late = ([point for point in points if point["updates"] >= opt.after] for points in seeds.values())
             say(f"{name}{what}: rank correlation of {loss} with the FID, each seed: {correlations(late, loss)}")
     save(out, draw_all(f"mean and range of {len(seeds)} seeds{what}", models))

@@ -61,6 +61,11 @@ def has_checkpoint(work):
     return any(work.glob("checkpoints/**/checkpoint.pt"))
 
 
+def run_record(work):
+    """The run.json of the training in a folder."""
+    return json.loads(next(work.glob("samples/**/run.json")).read_text("utf-8"))
+
+
 def train(folder, work, flags, until=None):
     """Runs the folder's train.py, in this process, into `work`, up to update `until`, on from its checkpoint where
     there is one. Returns its run.json.
@@ -79,7 +84,7 @@ def train(folder, work, flags, until=None):
         raise
     finally:
         sys.argv = argv
-    run = json.loads(next(work.glob("samples/**/run.json")).read_text("utf-8"))
+    run = run_record(work)
     if run["steps"] < run["of"]:
         raise InputError(f"{work}: the training ended after {run['steps']} of {run['of']} updates")
     return run
@@ -161,13 +166,18 @@ def words(flags):
     return [word for flag in flags for word in flag.split("=", 1)]
 
 
+def with_data(flags, opt):
+    """The flags of train.py with the place of the data sets, where one was given."""
+    return [*flags, *(["--data-dir", str(opt.data_dir)] if opt.data_dir else [])]
+
+
 def course(folder, work, seed, opt, flags):
     """Trains, and measures after each opt.every epochs and at the end: [{"epoch", "updates", "seconds", "fid", "is",
     "losses": the mean of each since the point before}, ...]."""
     points, real, flags = read(work / "course.json").get("points", []), None, ["--seed", str(seed), *flags]
     if not has_checkpoint(work):
         train(folder, work, flags, until=1)
-    whole = json.loads(next(work.glob("samples/**/run.json")).read_text("utf-8"))
+    whole = run_record(work)
     per_epoch, epochs = whole["per_epoch"], whole["options"]["epochs"]
     for epoch in [*range(opt.every, epochs, opt.every), epochs][len(points):]:
         run = train(folder, work, flags, until=epoch * per_epoch)
@@ -188,7 +198,7 @@ def minutes(folder, seed, opt, flags):
     """How long a training takes, from the first tenth of one: {"minutes", "threads", "device", "date"}."""
     with tempfile.TemporaryDirectory() as place:
         work = Path(place)
-        given = ["--seed", str(seed), *flags, *(["--data-dir", str(opt.data_dir)] if opt.data_dir else [])]
+        given = ["--seed", str(seed), *with_data(flags, opt)]
         first = train(folder, work, given, until=1)
         whole = first["per_epoch"] * first["options"]["epochs"]
         run = train(folder, work, given, until=max(2, whole // 10))
@@ -216,7 +226,7 @@ def publish(folder, variant, work, names):
 def one_seed(folder, work, seed, opt, flags):
     """Trains, generates and measures. Returns {"metrics", "run"}, plain data."""
     def trained():
-        given = [*flags, *(["--data-dir", str(opt.data_dir)] if opt.data_dir else [])]
+        given = with_data(flags, opt)
         points = course(folder, work, seed, opt, given) if opt.every else []
         run = train(folder, work, ["--seed", str(seed), *given])
         return {"date": datetime.date.today().isoformat(), "commit": commit(), "precision": run["options"]["precision"],
