@@ -1,6 +1,6 @@
 """Measures a model or a file of generated images:    python misc/evaluate.py GAN      or  samples.npz
 
-Prints all metrics of common/metrics.py beside those of real test images, and writes them, with four pictures, to
+Prints all metrics of misc/metrics.py beside those of real test images, and writes them, with four pictures, to
 <Model>/samples/evaluation/ (of a file: beside it). The classifier that scores knows digits, so the model must have been
 trained on them."""
 
@@ -16,11 +16,12 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from generate import generate, load  # noqa: E402
 
-from common import Count, data, metrics, scorer  # noqa: E402
+from common import Count, data  # noqa: E402
 from common.files import writable_folder  # noqa: E402
 from common.images import captioned, figure, save  # noqa: E402
 from common.log import environment, say, write_json  # noqa: E402
 from common.options import InputError, Seed, parse, refusing  # noqa: E402
+from misc import metrics, scorer  # noqa: E402
 from misc.places import find_checkpoint, find_folder  # noqa: E402
 
 DIGITS = ("mnist", "usps", "digits")  # data sets that the scoring classifier knows

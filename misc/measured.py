@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from seeds import code  # noqa: E402
 
-from common import metrics, scorer  # noqa: E402
+from misc import metrics, scorer  # noqa: E402
 
 # the metrics of all that generates; what else a train.py recorded has its own name
 COLUMNS = {"fid": "FID", "kid": "KID", "is": "IS", "precision": "precision", "recall": "recall",

@@ -31,11 +31,12 @@ from baselines import BASELINES  # noqa: E402
 from evaluate import DIGITS, floor, references  # noqa: E402
 from generate import generate  # noqa: E402
 
-from common import Count, Whole, data, metrics, scorer  # noqa: E402
+from common import Count, Whole, data  # noqa: E402
 from common.files import lock, writable_folder  # noqa: E402
 from common.log import environment, say, write_json  # noqa: E402
 from common.models import load_file  # noqa: E402
 from common.options import InputError, parse, refusing  # noqa: E402
+from misc import metrics, scorer  # noqa: E402
 from misc.places import find_checkpoint, find_folder  # noqa: E402
 
 COURSE = 2_000  # images drawn and measured for each point of --every

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from conftest import ROOT, write_idx
 from running import run_here
 
-from common import data, metrics, scorer
+from common import data
 from common.options import InputError
+from misc import metrics, scorer
 
 
 def features(n, dim=5, seed=0, shift=0.0):
@@ -196,7 +197,7 @@ def test_another_classifier_is_refused_in_one_line(tmp_path, damage):
         record.write_text("{")
     with pytest.raises(InputError, match="scor") as refused:
         scorer.load(path, record)
-    assert "\n" not in str(refused.value) and "git checkout common" in str(refused.value)
+    assert "\n" not in str(refused.value) and "git checkout misc" in str(refused.value)
 
 
 def test_its_training_script(tmp_path):

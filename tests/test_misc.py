@@ -16,9 +16,10 @@ from forked import Forked
 from running import ROOT, run_here, train_here
 from test_resume import make_narrow
 
-from common import checkpoint, data, scorer
+from common import checkpoint, data
 from common.models import load_file
 from common.options import InputError
+from misc import scorer
 from misc.generate import load_networks
 from misc.places import find_checkpoint, find_folder
 
@@ -190,7 +191,7 @@ def test_inception_fid(monkeypatch):
     """With another network in the place of Inception's: grey images reach it in three channels, real and fake apart."""
     from torchmetrics.image.fid import FrechetInceptionDistance
 
-    from common import metrics
+    from misc import metrics
 
     class Network(torch.nn.Module):
         num_features = 6

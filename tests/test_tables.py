@@ -9,9 +9,9 @@ import sys
 import pytest
 from running import ROOT
 
-from common import scorer
 from common.models import load_file
 from common.options import refusing
+from misc import scorer
 
 MISC = ROOT / "misc"
 HEAD = """<!--

@@ -1,4 +1,4 @@
-"""What generated images are measured by, with the features and classes of the digit classifier of common/scorer.py.
+"""What generated images are measured by, with the features and classes of the digit classifier of misc/scorer.py.
 
 Features are float32 (N, D), logits (N, 10), images uint8 (N, 1, 32, 32); "fake" is scored against "real".
 Nothing here changes or depends on the global random state."""
@@ -9,8 +9,8 @@ import warnings
 import torch
 from torch import nn
 
-from common import scorer
 from common.options import InputError
+from misc import scorer
 
 HIGHER_IS_BETTER = ("accuracy", "is", "precision", "recall", "agreement")
 
