@@ -20,10 +20,14 @@ def confusion_matrix(labels, predicted, classes):
     """Figure of how often each class (row) was taken for each (column). labels, predicted: int64 (N,)."""
     from sklearn.metrics import ConfusionMatrixDisplay
 
-    fig, ax = figure(6.4, 6.0)
+    few = len(classes) <= 20  # else colours take the place of numbers, and names are small
+    fig, ax = figure(6.4, 6.0) if few else figure(9.6, 9.0)
     ConfusionMatrixDisplay.from_predictions(labels.tolist(), predicted.tolist(), labels=range(len(classes)),
-                                            display_labels=classes, ax=ax, cmap="Blues", colorbar=False,
+                                            display_labels=classes, ax=ax, cmap="Blues", colorbar=not few,
+                                            include_values=few,
                                             xticks_rotation=90 if len(max(classes, key=len)) > 2 else 0)
+    if not few:
+        ax.tick_params(labelsize=max(2, 500 / len(classes)))
     ax.set(xlabel="predicted", ylabel="label")
     return fig
 

@@ -1,4 +1,4 @@
-"""Classification of digits by a small convolutional network, without augmentation.
+"""Classification of digits by a small convolutional network, without augmentation, or with (--augment).
 
 The network descends the cross-entropy -log softmax(net(x))[label] by Adam. What is measured, in eval mode at each
 epoch's end on all training and all test images, is a moving average of its weights (Polyak & Juditsky 1992), which
@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch.optim import Adam
 
 sys.path.insert(0, next(str(folder) for folder in Path(__file__).resolve().parents if (folder / "common").is_dir()))
-from common import BaseOptions, Count, Decay, Positive, Run, beside, descend, moving_average
+from common import BaseOptions, Count, Decay, Positive, Run, beside, descend, distorted
+from common import moving_average
 
 model, figures = beside(__file__, "model"), beside(__file__, "figures")
 
@@ -26,6 +27,7 @@ class Options(BaseOptions):
 
     epochs: Count = 10  # passes over the training set
     lr: Positive = 1e-3  # Adam's learning rate
+    augment: bool = False  # turn, scale, shear and shift each training image a little, anew every time it is seen
     ema: Decay = 0.999  # decay of the moving average of the weights
 
 
@@ -39,6 +41,7 @@ def main():
 
     @run.step
     def update(x, label):
+        x = distorted(x) if opt.augment else x
         loss = F.cross_entropy(net(x).float(), label)
         descend((adam, loss))
         t.add_(1)

@@ -2,16 +2,18 @@
 
 import copy
 
-from common.blocks import Down, Up, initialize
+from common.blocks import Down, Up, initialize, stage_widths
 from common.updates import sample_from
 
 
-def build(latent_dim=100, channels=1, image_size=32, init="pytorch", norm="batch", average=True):
+def build(latent_dim=100, channels=1, image_size=32, init="pytorch", norm="batch", d_width=32,
+          average=True):
     """G: z (N, latent_dim) -> images (N, channels, image_size, image_size) in [0, 1]; norm: "batch" or "none".
     D: images -> logits (N, 1), the sigmoid of which is the paper's D(x).
+    Its stages have d_width, 2 d_width, ... channels; those of G have ..., 128, 64.
     G_ema (where average): a copy of G, to hold the moving average of its weights."""
     nets = {"G": initialize(Up(latent_dim, channels, image_size, norm=norm), init),
-            "D": initialize(Down(channels, 1, image_size), init)}
+            "D": initialize(Down(channels, 1, image_size, stage_widths(image_size, d_width)), init)}
     if average:
         nets["G_ema"] = copy.deepcopy(nets["G"])
     return nets

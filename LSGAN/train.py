@@ -9,7 +9,9 @@ say of its images; D has no sigmoid:
 Departures:
 - D's step and G's share one z (the paper draws two); z ~ N(0, I) (DCGAN: uniform).
 - Images lie in [0, 1] behind a sigmoid (DCGAN: tanh); weights start from PyTorch's default (N(0, 0.02): --init dcgan).
-- Adam's learning rate is 1e-3 and falls at the end, in batches of 32 (DCGAN: 2e-4, 128).
+- Adam's learning rate is 1e-3 and falls at the end, in batches of 32 (DCGAN: 2e-4, 128); its betas are (0, 0.99)
+  (DCGAN: (0.5, 0.999)).
+- D has half of G's channels at each size (DCGAN: as many).
 - D sees real and generated images through constant noise (Sonderby et al. 2016, arXiv 1610.04490, who let it fall;
   --instance-noise 0: without).
 - Samples come from a moving average of G (--ema 0: from G).
@@ -34,7 +36,7 @@ model = beside(__file__, "model")
 class Options(BaseOptions):
     """LSGAN on 32 x 32 images."""
 
-    epochs: Count = 4  # passes over the training set
+    epochs: Count = 8  # passes over the training set
     batch_size: Count = 32  # images in one batch, over all ranks together
     latent_dim: Count = 100  # dimension of z
     a: float = 0.0  # what D is to say of generated images
@@ -42,8 +44,10 @@ class Options(BaseOptions):
     c: float = 1.0  # what G wants D to say of generated images
     lr: Positive = 1e-3  # Adam's learning rate, of G and of D
     lr_fall: Share = 0.25  # the share of the run, at its end, over which it falls linearly to 0
-    beta1: Decay = 0.5  # Adam's decay of the gradient's mean
+    beta1: Decay = 0.0  # Adam's decay of the gradient's mean
+    beta2: Decay = 0.99  # Adam's decay of the gradient's square
     instance_noise: NonNegative = 0.1  # standard deviation of the noise on the images, real or not, that D sees
+    d_width: Count = 32  # channels of D's first stage; G's last has 64
     init: Literal["pytorch", "dcgan", "he"] = "pytorch"  # initial weights: PyTorch's, N(0, 0.02), or He et al.'s
     norm: Literal["batch", "none"] = "batch"  # BatchNorm in G, or not
     ema: Decay = 0.999  # decay of the moving average of G that samples are drawn from; 0: draw them from G itself
@@ -52,13 +56,13 @@ class Options(BaseOptions):
 def main():
     run = Run(Options, __file__)
     opt = run.options
-    nets = run.networks(model.build, latent_dim=opt.latent_dim, init=opt.init, norm=opt.norm, average=opt.ema > 0,
-                       **run.image)
+    nets = run.networks(model.build, latent_dim=opt.latent_dim, init=opt.init, norm=opt.norm, d_width=opt.d_width,
+                       average=opt.ema > 0, **run.image)
     G, D = nets["G"], nets["D"]
     t = run.tensor("t", 0.0)  # updates so far, a tensor so that the update can be one CUDA graph
     lr = run.schedule(lambda share: opt.lr * min(1, (1 - share) / opt.lr_fall))  # share: of the run, done
-    adam_g = run.optimizer(Adam, G, lr=lr, betas=(opt.beta1, 0.999))
-    adam_d = run.optimizer(Adam, D, lr=lr, betas=(opt.beta1, 0.999))
+    adam_g = run.optimizer(Adam, G, lr=lr, betas=(opt.beta1, opt.beta2))
+    adam_d = run.optimizer(Adam, D, lr=lr, betas=(opt.beta1, opt.beta2))
     z_fixed = run.noise(100, opt.latent_dim)
 
     def noisy(x):  # instance noise: D cannot rely on details that nobody sees, such as a background of exactly 0

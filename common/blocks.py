@@ -10,16 +10,43 @@ from torch import nn
 from common.layers import Conv2d, ConvTranspose2d
 
 
-def stage_widths(image_size):
+def stage_widths(image_size, first=64):
     """Channels after each halving down to 2 x 2: 64, 128, 256, 512 for 32 x 32 images, then 1024 for 64 x 64."""
-    return tuple(64 * 2**i for i in range(int(math.log2(image_size)) - 1))
+    return tuple(first * 2**i for i in range(int(math.log2(image_size)) - 1))
 
 
 def normalisation(norm, width):
-    """The layers that follow a convolution of `width` channels: norm is "batch" or "none", else ValueError."""
+    """The layers that follow a convolution of `width` channels: norm is "batch", "none", or a function of the width
+    that makes another; else ValueError."""
+    if callable(norm):
+        return [norm(width)]
     if norm not in ("batch", "none"):
         raise ValueError(f"norm must be 'batch' or 'none', not {norm!r}")
     return [nn.BatchNorm2d(width)] if norm == "batch" else []
+
+
+class VirtualBatchNorm(nn.Module):
+    """Virtual batch normalisation (Salimans et al. 2016, arXiv 1606.03498, section 3.5) of (n + N, width, ...), of
+    which the first n are the reference batch.
+
+    That one is normalised by its own statistics; any other by those of the reference batch joined by itself alone, its
+    own mean and mean square with the weight 1 / (n + 1). So what comes out for it does not depend on its batch."""
+
+    def __init__(self, width, n, eps=1e-5):
+        super().__init__()
+        self.n, self.eps = n, eps
+        self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
+
+    def forward(self, x):
+        flat = x.float().flatten(2) if x.dim() > 2 else x.float()[..., None]  # (n + N, width, pixels)
+        own = torch.stack([flat.mean(2), flat.square().mean(2)])  # (2, n + N, width)
+        reference = own[:, :self.n].mean(1, keepdim=True)
+        share = 1 / (self.n + 1)
+        mixed = share * own[:, self.n:] + (1 - share) * reference
+        mean, square = torch.cat([reference.expand(-1, self.n, -1), mixed], 1)
+        scale = self.weight * torch.rsqrt(square - mean.square() + self.eps)
+        shape = (*mean.shape, *[1] * (x.dim() - 2))
+        return (x * scale.view(shape) + (self.bias - mean * scale).view(shape)).to(x.dtype)
 
 
 def at_least_float32(x):
@@ -58,7 +85,7 @@ class Down(nn.Sequential):
 
     Args:
         widths: channels after each stage, S = 2 * 2**len(widths); default `stage_widths(image_size)`.
-        norm: "batch", or "none" (then the convolutions have a bias).
+        norm: as for `normalisation`; with "none" the convolutions have a bias.
         activation: applied last, in float32, for instance nn.Sigmoid(); default none, so that the outputs are logits.
     Raises ValueError where widths and image_size do not fit."""
 
@@ -124,7 +151,7 @@ def initialize(network, init):
             layer.weight.normal_(0, 0.02 if init == "dcgan" else math.sqrt(2 / inputs))
             if layer.bias is not None:
                 layer.bias.zero_()
-        elif init == "dcgan" and isinstance(layer, nn.BatchNorm2d):
+        elif init == "dcgan" and isinstance(layer, (nn.BatchNorm2d, VirtualBatchNorm)):
             layer.weight.normal_(1, 0.02)
             layer.bias.zero_()
     return network

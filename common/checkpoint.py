@@ -4,6 +4,7 @@ import copy
 import os
 import random
 import warnings
+import zipfile
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -17,27 +18,51 @@ from common.options import InputError, first_problem
 FORMAT = 1
 Frame = Annotated[str, Field(pattern=r"^(epoch|step)_\d+\.png$")]
 CurveName = Annotated[str, Field(pattern=r"^[^./\\\x00][^/\\\x00]*$")]  # any name of a file, and no path
+Plain = int | float | str | bool | None
+checked = ConfigDict(strict=True, arbitrary_types_allowed=True)
+
+
+class Options(TypedDict, total=False):
+    """Those that more than the run itself reads; the others are plain, and checked when a run is resumed."""
+
+    __pydantic_config__ = {**checked, "extra": "allow"}
+    __pydantic_extra__: Plain
+
+    dataset: str
+    image_size: Annotated[int, Field(ge=1)]
+    holdout: Annotated[int, Field(ge=0)]
+
+
+class Losses(TypedDict):
+    __pydantic_config__ = checked
+
+    names: list[str]
+    values: torch.Tensor  # float32 (step, names)
 
 
 class State(TypedDict):
-    """What a checkpoint holds, checked where it is read: names of files come from it."""
+    """What a checkpoint holds, checked where it is read, so that nobody else needs to."""
 
-    __pydantic_config__ = ConfigDict(strict=True)
+    __pydantic_config__ = checked
 
     format: Literal[1]
     model: str
     step: Annotated[int, Field(ge=0)]  # updates that are done
-    networks: dict[str, Any]  # their state dicts
-    fields: dict[str, Any]  # what the networks were built with
-    optimizers: list[Any]  # theirs, in the order they were made
-    tensors: dict[str, Any]
-    random: list[Any]  # `random_state` of each rank
-    options: dict[str, Any]
-    losses: dict[str, Any]
+    networks: dict[str, dict[str, torch.Tensor]]  # their state dicts
+    fields: dict[str, Plain]  # what the networks were built with
+    optimizers: list[dict[str, Any]]  # theirs, in the order they were made
+    tensors: dict[str, torch.Tensor]
+    random: Annotated[list[dict[str, Any]], Field(min_length=1)]  # `random_state` of each rank
+    options: Options
+    losses: Losses
     curves: dict[CurveName, Annotated[list[tuple[int, dict[str, float]]], Field(min_length=1)]]
     frames: list[Frame]
     notice: str
-    seconds: float  # of training
+    data: str  # the fingerprint of the training images
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]  # of training
+
+
+STATE = TypeAdapter(State)
 
 
 def save(path, state):
@@ -61,23 +86,58 @@ def load(path, model=None, ranks=None):
     if not path.exists():
         raise InputError(f"there is no checkpoint at {path}")
     try:
+        _check_archive(path)
         with warnings.catch_warnings(action="ignore"):  # about other kinds of pickle, which are refused below
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged and for unsafe files
         unsafe = "weights_only" in str(error) or "Unsupported" in str(error)
         raise InputError(f"{path} " + ("would run code when loaded, so it is not loaded" if unsafe else
                                        "is damaged and cannot be loaded")) from None
-    try:
-        state = TypeAdapter(State).validate_python(state)
-    except ValidationError as error:
-        place, problem = first_problem(error)
-        raise InputError(f"{path} is no checkpoint of format {FORMAT}, or damaged: "
-                         f"{'.'.join(map(str, place)) or 'it'} {problem}") from None
+    state = check(state, path)
     if model is not None and state["model"] != model:
         raise InputError(f"{path} is a checkpoint of {state['model']}, not of {model}")
     if ranks is not None and len(state["random"]) != ranks:
         raise InputError(f"--resume: the checkpoint is of a run of {len(state['random'])} processes, not of {ranks}")
     return state
+
+
+def check(state, path):
+    """Returns what was read from `path` where it is a `State` that agrees with itself, else raises InputError."""
+    try:
+        state = STATE.validate_python(state)
+        _check_tensors(state)
+    except (ValidationError, ValueError) as error:
+        place, problem = first_problem(error) if isinstance(error, ValidationError) else error.args
+        raise InputError(f"{path} is no checkpoint of format {FORMAT}, or damaged: "
+                         f"{'.'.join(map(str, place)) or 'it'} {problem}") from None
+    return state
+
+
+def _check_archive(path):
+    """Raises ValueError where a record's checksum is wrong, which torch does not look at, or the records are larger
+    than the file, compressed or on top of each other: a small file must not fill the memory."""
+    with zipfile.ZipFile(path) as archive:
+        if sum(record.file_size for record in archive.infolist()) > path.stat().st_size or archive.testzip():
+            raise ValueError
+
+
+def _check_tensors(state):
+    """Raises ValueError(place, problem) on a tensor that is not finite, or larger than its memory, as an expanded one
+    is, and where there are not as many losses as updates."""
+    def check(place, value):
+        if isinstance(value, dict | list | tuple):
+            for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+                check((*place, key), part)
+        elif isinstance(value, torch.Tensor):
+            if value.layout != torch.strided or value.numel() * value.element_size() > value.untyped_storage().nbytes():
+                raise ValueError(place, "is larger than its memory")
+            if not value.isfinite().all():
+                raise ValueError(place, "is not finite")
+
+    check((), state)
+    values, shape = state["losses"]["values"], (state["step"], len(state["losses"]["names"]))
+    if values.shape != shape or values.dtype != torch.float32:
+        raise ValueError(("losses", "values"), f"must be float32 {shape}, not {values.dtype} {tuple(values.shape)}")
 
 
 def seed_everything(seed):
@@ -109,20 +169,10 @@ def set_random_state(state, device):
 
 
 def load_optimizer(optimizer, saved):
-    """Restores an optimizer's state. How it computes (fused, capturable, ...) stays as it was made here, and a step
-    size that is a tensor stays that tensor, which the run restores.
+    """Restores what an optimizer remembers of each parameter. Its settings stay as they were made here: those of a run
+    are in its options.
 
-    Raises ValueError, KeyError or TypeError where the state is of other parameters."""
-    for group, theirs in zip(optimizer.param_groups, saved["param_groups"], strict=True):
-        if group.keys() != theirs.keys() or len(group["params"]) != len(theirs["params"]):
-            raise ValueError("an optimizer of another kind")
-        for name, value in theirs.items():
-            own = group[name]
-            if name in ("params", "fused", "capturable", "foreach", "differentiable") or isinstance(own, torch.Tensor):
-                continue
-            if type(value) is not type(own):
-                raise ValueError(f"{name} is {value!r}")
-            group[name] = value
+    Raises ValueError, KeyError or TypeError where the state is of another optimizer or of other parameters."""
     twin = copy.deepcopy(optimizer)
     twins, parameters = ([p for group in o.param_groups for p in group["params"]] for o in (twin, optimizer))
     for p in twins:
@@ -133,10 +183,13 @@ def load_optimizer(optimizer, saved):
         if state.keys() != fresh.keys():
             raise ValueError("an optimizer of another kind")
         for name, value in state.items():
-            if not isinstance(fresh[name], torch.Tensor):
+            own = fresh[name]
+            if type(value) is not type(own):
+                raise ValueError(f"{name} is {value!r}")
+            if not isinstance(own, torch.Tensor):
                 fresh[name] = value
-            elif value.shape == fresh[name].shape:
-                fresh[name].copy_(value)
+            elif (value.shape, value.dtype) != (own.shape, own.dtype) or name == "step" and value < 1:
+                raise ValueError(f"{name} is {value.dtype} {tuple(value.shape)}, not {own.dtype} {tuple(own.shape)}")
             else:
-                raise ValueError(f"{name} has shape {tuple(value.shape)}, not {tuple(fresh[name].shape)}")
+                own.copy_(value)
         optimizer.state[parameters[i]] = fresh

@@ -2,8 +2,9 @@
 
 MNIST and its relatives are padded from 28 x 28 to 32 x 32. Files come through torchvision, in torchvision's layout."""
 
-import contextlib
 import functools
+import gzip
+import hashlib
 import http.client
 import os
 import queue
@@ -20,7 +21,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from common import distribution
+from common import distribution, folders
+from common.files import reading, replacing
 from common.options import InputError
 
 IDX = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST"}  # torchvision's classes and folders
@@ -38,6 +40,14 @@ class Dataset:
 
     def __len__(self):
         return len(self.images)
+
+    def fingerprint(self):
+        """A hash of images, labels and classes, in hexadecimal: the same data have the same wherever they lie."""
+        digest = hashlib.blake2b(repr((self.images.shape, self.classes)).encode("utf-8", "surrogateescape"),
+                                 digest_size=16)
+        for tensor in (self.images, self.labels):
+            digest.update(tensor.numpy())
+        return digest.hexdigest()
 
     def to(self, device):
         return Dataset(self.images.to(device), self.labels.to(device), self.classes)
@@ -99,20 +109,29 @@ def load(name, root, train=True, image_size=32):
     elif name == "digits":
         dataset = _read_digits(train)
     else:
-        dataset = _read_folder(Path(name.removeprefix("folder:")), train, image_size)
+        dataset = Dataset(*folders.load(Path(name.removeprefix("folder:")), image_size, train, root and root / "cache"))
     dataset.images = resize(dataset.images, image_size).contiguous()
     return dataset
 
 
 class Source:
     """The training and the test images of a run with these options, on its device. `options.dataset` becomes the name
-    that was resolved; `notice` says that it is a substitute. Raises what `resolve` and `load` do."""
+    that was resolved; `notice` says that it is a substitute, `fingerprint` tells the data from others. Raises what
+    `resolve` and `load` do, and InputError where it is not the fingerprint given, or --out-dir lies among the images.
+    """
 
-    def __init__(self, options, device):
+    def __init__(self, options, device, fingerprint=None):
         self.options, self.device, root = options, device, data_dir(options.data_dir)
         options.dataset, self.notice = distribution.first(lambda: resolve(options.dataset, root))
+        folder = Path(options.dataset.removeprefix("folder:")) if options.dataset.startswith("folder:") else None
+        if folder and options.out_dir and options.out_dir.is_relative_to(folder):
+            raise InputError(f"--out-dir: {options.out_dir} lies among the images that it would train on")
         self._load = lambda train: load(options.dataset, root, train, options.image_size)
-        train, self._held_out = hold_out(self._load(train=True), options.holdout)
+        train = self._load(train=True)
+        self.fingerprint = train.fingerprint()
+        if fingerprint not in (None, self.fingerprint):
+            raise InputError(f"--resume: {options.dataset} is not the data that the checkpoint was trained on")
+        train, self._held_out = hold_out(train, options.holdout)
         self.train = train.to(device)
 
     @functools.cached_property
@@ -145,8 +164,15 @@ def _files(name, root):
 
 
 def _provide(name, root):
-    """Downloads the files of data set `name` that are not in `root`."""
-    if name == "digits" or all(file.exists() for file in _files(name, root)):
+    """Unpacks or downloads the files of data set `name` that are not in `root`."""
+    if name == "digits":
+        return
+    for file in _files(name, root):
+        packed = file.with_name(f"{file.name}.gz")
+        if not file.exists() and packed.exists():
+            with reading(packed), replacing(file) as temporary, gzip.open(packed) as source:
+                temporary.write_bytes(source.read())
+    if all(file.exists() for file in _files(name, root)):
         return
     missing = next(file for file in _files(name, root) if not file.exists())
     from torchvision import datasets
@@ -191,25 +217,15 @@ def _answers(urls):
         return False
 
 
-@contextlib.contextmanager
-def _reading(place):
-    """Turns any failure inside the block into an InputError that names the file or the folder."""
-    try:
-        yield
-    except Exception as error:  # torchvision and the libraries below it raise many kinds
-        problem = f"cannot be used ({type(error).__name__}: {error})" if Path(place).exists() else "does not exist"
-        raise InputError(f"--dataset: {place} {problem}") from None
-
-
 def _read_idx(name, root, train):
     from torchvision import datasets
 
     image_file, label_file = _files(name, root)[0 if train else 2:][:2]
-    with _reading(image_file):
+    with reading(image_file):
         images = datasets.mnist.read_image_file(str(image_file))
         if images.shape[1:] != (28, 28):
             raise ValueError(f"images of {tuple(images.shape[1:])}, not 28 x 28")
-    with _reading(label_file):
+    with reading(label_file):
         labels = datasets.mnist.read_label_file(str(label_file))
         if len(images) != len(labels) or not len(labels) or labels.max() > 9:
             raise ValueError(f"not {len(images)} labels from 0 to 9")
@@ -221,7 +237,7 @@ def _read_usps(root, train):
     from torchvision.datasets import USPS
 
     file = _files("usps", root)[0 if train else 1]
-    with _reading(file):
+    with reading(file):
         data = USPS(str(root), train=train)
         labels = torch.tensor(data.targets)
         if not len(labels) or labels.min() < 0 or labels.max() > 9:
@@ -236,48 +252,6 @@ def _read_digits(train):
     part = slice(0, 1500) if train else slice(1500, None)
     images = torch.from_numpy(digits.images[part] * (255 / 16)).round().to(torch.uint8)
     return Dataset(resize(images[:, None], 32), torch.from_numpy(digits.target[part]).long())
-
-
-def _read_folder(folder, train, size):
-    """The images below `folder`, one subfolder a class: folder/train and folder/test where both exist, else every tenth
-    image is a test image. Grey where all of both parts are, else RGB; scaled by the shorter side, cut to the centre."""
-    from torchvision.datasets import ImageFolder
-
-    def find(place):
-        with _reading(place):
-            return ImageFolder(str(place))
-
-    if (folder / "train").is_dir() and (folder / "test").is_dir():
-        found, test = find(folder / "train"), find(folder / "test")
-        unknown = set(test.classes) - set(found.classes)
-        if unknown:
-            raise InputError(f"--dataset: {folder}/train lacks the classes {', '.join(sorted(unknown))}")
-        number = {test.class_to_idx[name]: found.class_to_idx[name] for name in test.classes}
-        parts = [(file, number[label]) for file, label in test.samples], found.samples
-    else:
-        found = find(folder)
-        parts = found.samples[9::10] or found.samples, [f for i, f in enumerate(found.samples) if i % 10 != 9]
-    grey = all(_is_grey(file) for files in parts for file, _ in files)
-    pixels = np.stack([_read_image(file, grey, size) for file, _ in parts[train]])
-    images = torch.from_numpy(pixels.reshape(len(pixels), size, size, -1)).permute(0, 3, 1, 2)
-    return Dataset(images, torch.tensor([label for _, label in parts[train]]), tuple(found.classes))
-
-
-def _is_grey(file):
-    from PIL import Image
-
-    with _reading(file), Image.open(file) as image:
-        return image.mode in ("1", "L", "LA") or image.mode.startswith("I")
-
-
-def _read_image(file, grey, size):
-    from PIL import Image
-    from torchvision.transforms import functional as T
-
-    with _reading(file), Image.open(file) as image:
-        if image.mode.startswith("I"):  # 16 bits, which `convert` would clip
-            image = Image.fromarray(np.uint8(np.asarray(image) // 257))
-        return np.asarray(T.center_crop(T.resize(image.convert("L" if grey else "RGB"), size), [size, size]))
 
 
 class Batches:

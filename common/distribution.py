@@ -3,18 +3,19 @@
 import atexit
 import importlib
 import os
+import time
 
 import torch
 import torch.distributed as dist
 
-from common.options import InputError
+from common.options import InputError, launched
 
 
 def start(device):
     """Joins the process group that torchrun set up, if any. Returns this process's device; InputError without one.
 
     NCCL between GPUs, gloo between CPUs."""
-    if "RANK" in os.environ and "WORLD_SIZE" in os.environ and not dist.is_initialized():
+    if launched()[1] > 1 and not dist.is_initialized():
         if device.type == "cuda":
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
             if int(os.environ.get("LOCAL_WORLD_SIZE", 1)) > torch.cuda.device_count():
@@ -67,6 +68,25 @@ def gather(value):
     values = [None] * ranks()
     dist.all_gather_object(values, value)
     return values
+
+
+class Agreement:
+    """What all ranks do after the same update: they meet about every two seconds, however long an update takes."""
+
+    def __init__(self, step):
+        self.step = self.next = step
+        self.at = time.monotonic()
+
+    def reach(self, step, now, due, signal):
+        """(whether any rank is due, the highest signal that one has received), or (False, 0) where they do not meet.
+
+        now: they meet after this update in any case."""
+        if ranks() > 1 and step < self.next and not now:
+            return False, 0
+        seconds = (time.monotonic() - self.at) / max(1, step - self.step)
+        all_seconds, all_due, signals = zip(*gather((seconds, due, signal)), strict=True)
+        self.step, self.at, self.next = step, time.monotonic(), step + 1 + int(2 / max(1e-3, *all_seconds))
+        return any(all_due), max(signals)
 
 
 def first(work):

@@ -15,14 +15,29 @@ from common.options import InputError, first_rank
 def replacing(path):
     """Yields a temporary path beside `path` (same suffix) to write to; once the block succeeded renames it to `path`.
 
-    Its name is always the same, so that what a killed process left there is written over."""
+    Its name is always the same, so that what a killed process left there goes; the file is made anew, so that a link
+    of that name is not followed."""
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
+    temporary.unlink(missing_ok=True)
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def reading(place):
+    """Turns any failure inside the block, but an InputError, into one that names the file or the folder of the data."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # torchvision, Pillow and the libraries below them raise many kinds
+        problem = f"cannot be used ({type(error).__name__}: {error})" if Path(place).exists() else "does not exist"
+        raise InputError(f"--dataset: {place} {problem}") from None
 
 
 def lock(folder, flag):

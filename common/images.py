@@ -140,18 +140,22 @@ def unit_square(n):
 
 
 def scatter(points, labels, classes, title, prior=None):
-    """Figure of points (N, 2), say codes, coloured by their labels (N,), which index up to 20 classes, over points
+    """Figure of points (N, 2), say codes, coloured by their labels (N,), which index classes, over points
     (M, 2) of a prior, in grey."""
+    from matplotlib import colormaps
+
     fig, ax = figure(6.4, 5.6)
     if prior is not None:
         ax.scatter(*prior.cpu().numpy().T, c="0.87", s=3, linewidths=0, label="prior")
         ax.legend(loc="upper right", markerscale=4)
-    colours = 10 if len(classes) <= 10 else 20
-    drawn = ax.scatter(*points.cpu().numpy().T, c=labels.cpu().numpy(), cmap=f"tab{colours}", vmin=-0.5,
-                       vmax=colours - 0.5, s=3, linewidths=0, alpha=0.6)
-    bar = fig.colorbar(drawn, ticks=range(len(classes)))
+    colours = next((n for n in (10, 20) if len(classes) <= n), len(classes))
+    colormap = f"tab{colours}" if colours <= 20 else colormaps["turbo"].resampled(colours)
+    drawn = ax.scatter(*points.cpu().numpy().T, c=labels.cpu().numpy(), cmap=colormap, vmin=-0.5, vmax=colours - 0.5,
+                       s=3, linewidths=0, alpha=0.6)
+    named = range(0, len(classes), -(-len(classes) // 20))
+    bar = fig.colorbar(drawn, ticks=named)
     bar.ax.set_ylim(-0.5, len(classes) - 0.5)
-    bar.set_ticklabels(classes)
+    bar.set_ticklabels([classes[i] for i in named])
     bar.solids.set_alpha(1)
     ax.set(xlabel="first dimension of the code", ylabel="second", title=title, aspect="equal")
     return fig

@@ -1,7 +1,9 @@
 """What a run tells: losses, kept on the device and read every so often; progress bar, TensorBoard events, run.json."""
 
+import contextlib
 import json
 import math
+import os
 import platform
 import shlex
 import signal
@@ -17,6 +19,30 @@ from common.files import replacing
 from common.options import command_line, given, to_plain
 
 FIRST_LINE, EACH = 5, 60  # seconds after which a run first says how long it will take, and between two lines
+
+
+class Quiet:
+    """A stream that is closed, or whose terminal has gone, without anybody noticing."""
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    def write(self, text):
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self):
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+
+def keep_talking():
+    """From here on a run goes on where nobody can hear it any more."""
+    if not isinstance(sys.stderr, Quiet):
+        sys.stderr = Quiet(open(os.devnull, "w") if sys.stderr is None else sys.stderr)  # noqa: SIM115
 
 
 def say(line):

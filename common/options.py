@@ -24,23 +24,66 @@ class InputError(Exception):
         super().__init__(" ".join(str(message).split()))
 
 
+def launched():
+    """(rank, ranks) of this process, known before the ranks have met: (0, 1) unless torchrun or its like set all that
+    it sets. Raises InputError on values that cannot be."""
+    given = [os.environ.get(name) for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")]
+    if not all(given):
+        return 0, 1
+    try:
+        rank, ranks = int(given[0]), int(given[1])
+    except ValueError:
+        rank, ranks = -1, 0
+    if not 0 <= rank < ranks:
+        raise InputError(f"the environment's RANK {given[0]!r} and WORLD_SIZE {given[1]!r} are of no launcher")
+    return rank, ranks
+
+
 def first_rank():
-    """Whether this process is rank 0 or the only one, known before the ranks have met."""
-    return os.environ.get("RANK", "0") == "0"
+    """Whether this process is rank 0 or the only one."""
+    return launched()[0] == 0
+
+
+def problem(error, kind=InputError):
+    """What to tell of an error that is no fault of the program, in one line; None of any other.
+
+    That is one of `kind`, of the file system, or of a lack of memory, or the end of another rank."""
+    line = " ".join(str(error).split())
+    if isinstance(error, (kind, OSError)):
+        return line
+    if isinstance(error, MemoryError) or "out of memory" in line or "allocate memory" in line:
+        return "out of memory; a smaller --batch-size takes less"
+    if isinstance(error, RuntimeError) and ("gloo" in line.lower() or "NCCL" in line):
+        return "another rank ended, or cannot be reached"
+
+
+def end(program, error, kind=InputError):
+    """Ends the process where `problem` knows the error, with that line on stderr and status 2, or 130 after Ctrl-C."""
+    if isinstance(error, KeyboardInterrupt):
+        raise SystemExit(130) from None
+    if told := problem(error, kind):
+        if isinstance(error, InputError) and "of no launcher" in told or first_rank():
+            print(f"{program}: error: {told}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 @contextlib.contextmanager
 def refusing(program, kind=InputError):
-    """Turns an error of that kind, or of the file system, inside the block into one line on stderr and exit status 2;
-    Ctrl-C into status 130."""
+    """Inside the block an error that is no fault of the program ends the process, see `end`."""
     try:
         yield
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-    except (kind, OSError) as error:
-        if first_rank():
-            print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
-        raise SystemExit(2) from None
+    except BaseException as error:
+        end(program, error, kind)
+        raise
+
+
+def refuse_everywhere(program):
+    """From here on any such error that nobody catches does the same."""
+    def hook(kind, error, traceback):
+        end(program, error)
+        sys.__excepthook__(kind, error, traceback)
+
+    sys.excepthook = hook
 
 
 Count = Annotated[int, Field(ge=1)]  # 1, 2, 3, ...
@@ -152,8 +195,14 @@ def parse_resumed(cls, saved, args=None):
     except ValidationError as error:
         place, problem = first_problem(error)
         raise InputError(f"--resume: the checkpoint's {flag_of(place[0])} cannot be used: it {problem}") from None
+    folders = all(str(name).startswith("folder:") for name in (saved["dataset"], options.dataset))  # it may have moved
+    may_change = MAY_CHANGE + ("dataset",) * folders  # what is in it, `Run` compares
+    if options.device not in ("auto", saved["device"]):  # that may not be here
+        may_change += ("device", "precision")
+        print(f"the checkpoint was written on {saved['device']}: on {options.device} the run will not be the same bit "
+              "for bit", file=sys.stderr)
     changed = [f"{flag_of(name)} was {saved[name]}, not {value}" for name, value in to_plain(options).items()
-               if name not in MAY_CHANGE and value != saved[name]]
+               if name not in may_change and value != saved[name]]
     if changed:
         raise InputError(f"--resume: other options than the checkpoint's: {'; '.join(changed)}")
     return options
@@ -185,6 +234,6 @@ def as_flags(cls, saved):
 
 def command_line(*words):
     """The command that runs this script with these words, as one types it."""
-    ranks = os.environ.get("WORLD_SIZE", "1")
-    start = ["python"] if ranks == "1" else ["torchrun", f"--nproc-per-node={ranks}"]
+    ranks = launched()[1]
+    start = ["python"] if ranks == 1 else ["torchrun", f"--nproc-per-node={ranks}"]
     return shlex.join([*start, sys.argv[0], *map(str, words)])

@@ -1,6 +1,5 @@
 """One training run: what every train.py needs and none wants to show. Each duty is a module of its own beside it."""
 
-import os
 import time
 from functools import partial, reduce
 from operator import getitem
@@ -8,15 +7,13 @@ from pathlib import Path
 
 import torch
 
-from common import acceleration, checkpoint, data, distribution, images
+from common import acceleration, checkpoint, data, distribution, images, options
 from common.files import lock, writable_folder
 from common.history import History, NotFinite, check_finite
-from common.log import Progress, Signals, add_results, say, write_record
-from common.options import InputError, check_length, parse, parse_resumed, refusing, to_plain
+from common.log import Progress, Signals, add_results, keep_talking, say, write_record
 from common.previous import put_aside
 
 READ_EVERY = 20  # updates between two looks at the losses
-AGREE_EVERY = 10  # updates between two agreements of several ranks on when to save and stop
 SAVE_EVERY = 60  # seconds between two checkpoints
 
 
@@ -35,7 +32,10 @@ class Run:
 
     def __init__(self, Options, file, args=None):
         self.folder = Path(file).resolve().parent
-        self._refusing = partial(refusing, f"{self.folder.name}/{Path(file).name}")
+        program = f"{self.folder.name}/{Path(file).name}"
+        options.refuse_everywhere(program)
+        keep_talking()
+        self._refusing = partial(options.refusing, program)
         with self._refusing():
             self._read_options(Options, args)
             self._read_data()
@@ -49,24 +49,23 @@ class Run:
         checkpoint.seed_everything(self.options.seed)  # for the weights; `batches` seeds what follows
 
     def _read_options(self, Options, args):
-        opt, ranks = parse(Options, args), int(os.environ.get("WORLD_SIZE", 1))
+        opt, ranks = options.parse(Options, args), options.launched()[1]
         self._out, self._variant = opt.out_dir or self.folder, getattr(opt, "variant", "")
         self._checkpoint = self._out / "checkpoints" / self._variant / "checkpoint.pt"
         if opt.resume and self._checkpoint.exists():  # before it is read: another run may be about to replace it
             self._lock = lock(self._checkpoint.parent, "--out-dir")
         self._saved = checkpoint.load(self._checkpoint, self.folder.name, ranks) if opt.resume else None
         if self._saved:
-            opt = parse_resumed(Options, self._saved["options"], args)
+            opt = options.parse_resumed(Options, self._saved["options"], args)
         device = acceleration.find_device(opt.device)
         opt.device, opt.precision = device.type, acceleration.find_precision(opt.precision, device)
         acceleration.set_precision(opt.precision)
         self.options, self._device = opt, distribution.start(device)
 
     def _read_data(self):
-        opt, self._source = self.options, data.Source(self.options, self._device)
-        self._notice, self.train = self._source.notice, self._source.train
-        if self._saved:
-            self._notice = self._saved["notice"]
+        opt, saved = self.options, self._saved or {}
+        self._source = data.Source(opt, self._device, saved.get("data"))
+        self._notice, self.train = saved.get("notice", self._source.notice), self._source.train
         self.image = {"channels": self.train.images.shape[1], "image_size": opt.image_size}
         self._title = (f"{self.folder.name} {self._variant}".strip() + f" on {opt.dataset}, seed {opt.seed}"
                        + (" (NOT MNIST)" if self._notice else ""))
@@ -86,7 +85,7 @@ class Run:
                 try:
                     put(reduce(getitem, keys, self._saved))
                 except Exception as error:  # any, from a damaged file
-                    raise InputError(f"{self._checkpoint} does not fit this model ({error})"[:300]) from None
+                    raise options.InputError(f"{self._checkpoint} does not fit this model ({error})"[:300]) from None
 
     def networks(self, build, **fields):
         """The dict of networks that build(**fields) returns, on the device, the same on every rank. The checkpoint
@@ -192,7 +191,7 @@ class Run:
                                      seed=opt.seed, rank=rank, ranks=distribution.ranks())
         self._whole = opt.epochs * self._batches.per_epoch  # updates of the run, which --max-steps may cut
         if self._saved and self._schedules:
-            check_length(opt, self._saved["options"])
+            options.check_length(opt, self._saved["options"])
         self._last = min(opt.max_steps or self._whole, self._whole)
         checkpoint.seed_everything(opt.seed * 1000 + 1 + rank)
         self._restore(partial(checkpoint.set_random_state, device=self._device), "random", rank)
@@ -204,18 +203,18 @@ class Run:
         self._history.began = time.monotonic() - self._history.seconds
         if not self._saved:
             self._save_checkpoint()
+        self._agreement = distribution.Agreement(self._history.step)
         self._saved_at, self._saved_step, self._saved = time.monotonic(), self._history.step, None  # frees memory
 
     def _between(self, stop):
         ends, step = self._epoch_ends, self._history.step
-        agree = ends or step % AGREE_EVERY == 0 or distribution.ranks() == 1
-        due = agree and any(distribution.gather(time.monotonic() - self._saved_at > SAVE_EVERY))
-        stop.agreed = max(distribution.gather(stop.received)) if agree else 0
+        due = time.monotonic() - self._saved_at > SAVE_EVERY
+        due, stop.agreed = self._agreement.reach(step, ends, due, stop.received)
         if ends or due or stop or step % READ_EVERY == 0:
             self._read_losses()
         if ends:
             self._progress.epoch_ends(self._history.latest())
-        if ends or due or stop:
+        if (ends or due or stop) and step < self._last:
             self._save_checkpoint()
 
     def _read_losses(self):
@@ -231,19 +230,20 @@ class Run:
         states = distribution.gather(checkpoint.random_state(self._device))
         if distribution.rank() == 0:
             checkpoint.save(self._checkpoint, {
-                "model": self.folder.name, "fields": self._fields, "tensors": self._tensors,
+                "model": self.folder.name, "fields": self._fields, "tensors": self._tensors, "random": states,
                 "networks": {name: net.state_dict() for name, net in self._networks.items()},
                 "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
-                "random": states, "options": to_plain(self.options), "notice": self._notice, **self._history.state()})
+                "options": options.to_plain(self.options), "data": self._source.fingerprint, "notice": self._notice,
+                **self._history.state()})
         self._saved_at, self._saved_step = time.monotonic(), self._history.step
 
     def _finish(self, stop):
         self._read_losses()
-        if self._saved_step != self._history.step:
+        if self._draw and not self._epoch_ends:  # not a frame of the GIF: where a run was cut must not show in it
+            self.save(f"epoch_{self._history.step // self._batches.per_epoch + 1:04d}", self._draw())
+        if self._saved_step != self._history.step:  # after the picture, which a resumed run would no longer draw
             self._save_checkpoint()
         if distribution.rank() == 0:
-            if self._draw and not self._epoch_ends:  # not a frame of the GIF: where a run was cut must not show in it
-                self.save(f"epoch_{self._history.step // self._batches.per_epoch + 1:04d}", self._draw())
             images.save_run(self._samples, self._history, self._title)
             write_record(self._samples / "run.json", self.folder.name, self.options, self._history, self._last,
                          self._batches.per_epoch, self._notice)

@@ -57,7 +57,6 @@ ABLATION = {  # what is switched off -> the flags or the switch
     "CUDA graph": ["--eager"],
 }
 
-
 def synchronize():
     if torch.cuda.is_available():
         torch.cuda.synchronize()
@@ -73,7 +72,8 @@ class Ours:
     """GAN/train.py, run in this process by `turns`, with a stopwatch between its batches."""
 
     def __init__(self, batch_size, *flags, dataset):
-        self.flags = ["--batch-size", str(batch_size), "--dataset", dataset, "--epochs", "1000000", *flags]
+        self.flags = ["--batch-size", str(batch_size), "--dataset", dataset, "--epochs", "1000000",
+                      "--d-width", "64", *flags]  # D as wide as usual
 
     def turns(self, between, updates, warmup, count):
         """Runs `count` turns of so many updates, and calls between() after each. Returns the seconds of each turn."""

@@ -3,6 +3,7 @@
 A .npz holds images, uint8 (N, 1, 32, 32); labels, int64 (N,), where the model is conditional; and options, the
 checkpoint's, as JSON. A .png is a grid. No training code runs: the model is its model.py and a checkpoint."""
 
+import inspect
 import json
 import sys
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from common import Count, acceleration, checkpoint  # noqa: E402
 from common.files import replacing  # noqa: E402
 from common.images import save as save_grid  # noqa: E402
 from common.log import say  # noqa: E402
-from common.models import load_file  # noqa: E402
+from common.models import load_file, load_networks  # noqa: E402
 from common.options import InputError, Seed, parse, refusing  # noqa: E402
 from misc.places import find_checkpoint, find_folder, writable_file  # noqa: E402
 
@@ -39,55 +40,36 @@ class Options:
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: cuda or mps where there is one
 
 
-def draw(model, nets, n, seed=0, size=500):
-    """n images, uint8 (n, C, H, W), and their labels, int64 (n,), each as often, or None where the model is not
-    conditional: then its `sample` refuses labels with a ValueError that says so.
+def takes_labels(model):
+    """Whether the module of a model.py is conditional: then its `sample` must be given labels."""
+    return inspect.signature(model.sample).parameters["labels"].default is inspect.Parameter.empty
+
+
+def draw(model, nets, n, seed=0, size=500, labels=None):
+    """n images, uint8 (n, C, H, W), and their labels, int64 (n,), or None where the model is not conditional.
 
     Args:
-        model: the module of a model.py. nets: what its build returned."""
+        model: the module of a model.py. nets: what its build returned.
+        labels: int64, what a conditional model is asked for, over and over up to n; None: each digit as often."""
     device = next(next(iter(nets.values())).parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
-    labels = torch.arange(n, device=device) % 10
-    try:
-        model.sample(nets, 1, labels=labels[:1], generator=torch.Generator(device))
-    except ValueError as error:
-        if "label" not in str(error):
-            raise
-        labels = None
+    labels = torch.arange(10) if labels is None else labels
+    labels = labels.repeat(-(-n // len(labels)))[:n].to(device) if takes_labels(model) else None
     images = []
     with tqdm(total=n, unit=" images", disable=None) as bar:
         for start in range(0, n, size):
             end = min(start + size, n)
-            part = model.sample(nets, end - start, labels=None if labels is None else labels[start:end],
-                                generator=generator)
+            given = {} if labels is None else {"labels": labels[start:end]}
+            part = model.sample(nets, end - start, **given, generator=generator)
             images.append((part.clamp(0, 1) * 255).round().byte().cpu())
             bar.update(end - start)
     return torch.cat(images), None if labels is None else labels.cpu()
 
 
-def load_networks(model, state, path):
-    """The networks of a checkpoint, on the CPU: what the build of the module `model` returns, with the saved weights.
-
-    Raises InputError, naming the checkpoint's path, where they do not fit."""
-    try:
-        with torch.device("meta"):  # shapes without memory: a damaged file may ask for any size
-            shapes = {name: net.state_dict() for name, net in model.build(**state["fields"]).items()}
-        for name, tensors in shapes.items():
-            saved = state["networks"][name]
-            wrong = [key for key in saved.keys() | tensors.keys()
-                     if key not in saved or key not in tensors or saved[key].shape != tensors[key].shape]
-            if wrong:
-                raise ValueError(f"{name}.{min(wrong)}")
-        nets = model.build(**state["fields"])
-        for name, net in nets.items():
-            net.load_state_dict(state["networks"][name])
-    except Exception as error:  # any, from a damaged file
-        raise InputError(f"{path} does not fit the model ({type(error).__name__}: {error})"[:300]) from None
-    return nets
-
-
-def generate(folder, path, n=10_000, seed=0, size=500, device="auto"):
+def generate(folder, path, n=10_000, seed=0, size=500, device="auto", labels=None):
     """`draw` from the model of a folder and a checkpoint. Returns images, labels or None, and the checkpoint.
+
+    labels: a function of the checkpoint's options that gives a conditional model's; default: each class as often.
 
     Raises InputError where the two do not make a model that generates."""
     state, model = checkpoint.load(path), load_file(folder / "model.py")
@@ -96,7 +78,8 @@ def generate(folder, path, n=10_000, seed=0, size=500, device="auto"):
     nets, device = load_networks(model, state, path), acceleration.find_device(device)
     for net in nets.values():
         acceleration.place(net, device)
-    return *draw(model, nets, n, seed, size), state
+    classes = torch.arange(state["fields"].get("classes", 10))
+    return *draw(model, nets, n, seed, size, labels(state["options"]) if labels else classes), state
 
 
 def save(path, images, labels, options):

@@ -10,7 +10,6 @@ size, and each image turned, scaled, sheared and shifted a little, anew every ti
 import functools
 import hashlib
 import json
-import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from common import Count, Positive, data  # noqa: E402
 from common.files import replacing  # noqa: E402
 from common.log import environment, say, write_json  # noqa: E402
 from common.options import InputError, Seed, parse, refusing  # noqa: E402
-from common.updates import descend, evaluating  # noqa: E402
+from common.updates import descend, distorted, evaluating  # noqa: E402
 from misc.places import writable_file  # noqa: E402
 
 WEIGHTS = Path(__file__).with_suffix(".pt")
@@ -103,16 +102,6 @@ class Options:
     out: Path = WEIGHTS  # where the weights go; their record goes beside them
 
 
-def distort(x):
-    """Each image (N, C, H, W) turned by up to 10 degrees, scaled and sheared by up to 10%, moved by up to 2 pixels."""
-    angle, log_scale, shear, right, down = (torch.rand(5, len(x)) * 2 - 1) * torch.tensor(
-        [[math.radians(10)], [0.1], [0.1], [4 / x.shape[-1]], [4 / x.shape[-2]]])
-    cos, sin, scale = angle.cos(), angle.sin(), log_scale.exp()
-    theta = torch.stack([scale * cos, scale * (shear * cos - sin), right,
-                         scale * sin, scale * (shear * sin + cos), down], 1).view(-1, 2, 3)
-    return F.grid_sample(x, F.affine_grid(theta, x.shape, align_corners=False), align_corners=False)
-
-
 def accuracy(net, dataset):
     with evaluating(net):
         return sum((net(x).argmax(1) == label).sum().item() for x, label in dataset.batches(1000)) / len(dataset)
@@ -134,7 +123,7 @@ def main():
     schedule = torch.optim.lr_scheduler.OneCycleLR(adam, opt.lr, updates)
     for step in (bar := tqdm(range(updates), unit="update", disable=None)):
         x, label = batches[step]
-        loss = F.cross_entropy(net(distort(x)), label)
+        loss = F.cross_entropy(net(distorted(x)), label)
         descend((adam, loss))
         schedule.step()
         if (step + 1) % batches.per_epoch == 0:

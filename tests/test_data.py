@@ -3,7 +3,6 @@ import contextlib
 import gzip
 import hashlib
 import http.server
-import io
 import socket
 import threading
 import time
@@ -119,76 +118,6 @@ def test_digits(tmp_path):
     assert labels.tolist() == theirs.target.tolist()
 
 
-# ---- folder:PATH
-
-
-def write_images(folder, counts, mode="L", size=(40, 40), first=0):
-    """counts = {class: n}: <folder>/<class>/<i>.png, each of one colour: first, first + 1, ..."""
-    for name, n in counts.items():
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        for i in range(n):
-            colour = first + i if mode == "L" else (first + i, 7, 200)
-            Image.new(mode, size, colour).save(folder / name / f"{i:02d}.png")
-
-
-@pytest.mark.parametrize("mode, channels", [("L", 1), ("RGB", 3)])
-@pytest.mark.parametrize("size", [32, 64])
-def test_folder_with_a_split(tmp_path, mode, channels, size):
-    write_images(tmp_path / "train", {"cat": 3, "dog": 2}, mode)
-    write_images(tmp_path / "test", {"cat": 1, "dog": 1}, mode, first=100)
-    name, notice = resolve(f"folder:{tmp_path}", tmp_path / "data")
-    train, test = load(name, None, True, size), load(name, None, False, size)
-    assert not notice and train.labels.tolist() == [0, 0, 0, 1, 1] and test.labels.tolist() == [0, 1]
-    assert train.images.shape == (5, channels, size, size) and train.images.dtype == torch.uint8
-    assert train.images[:, 0, size // 2, 3].tolist() == [0, 1, 2, 0, 1]
-    assert test.images[:, 0].unique().tolist() == [100]
-    if channels == 3:
-        assert train.images[:, 1].unique().tolist() == [7] and train.images[:, 2].unique().tolist() == [200]
-
-
-def test_folder_without_a_split(tmp_path):
-    write_images(tmp_path, {"a": 15, "b": 8})
-    name, _ = resolve(f"folder:{tmp_path}", tmp_path)
-    train, test = load(name, None), load(name, None, train=False)
-    assert (len(train), len(test)) == (21, 2)
-    assert test.labels.tolist() == [0, 1] and test.images[:, 0, 0, 0].tolist() == [9, 4]
-    seen = {(label, int(image[0, 0, 0])) for part in (train, test)
-            for image, label in zip(part.images, part.labels.tolist(), strict=True)}
-    assert seen == {(0, i) for i in range(15)} | {(1, i) for i in range(8)}
-
-
-def test_folder_crops_the_centre(tmp_path):
-    (tmp_path / "a").mkdir()
-    columns = np.tile(np.arange(64, dtype=np.uint8), (32, 1))
-    Image.fromarray(columns).save(tmp_path / "a" / "wide.png")
-    Image.fromarray(columns.T.copy()).save(tmp_path / "a" / "high.png")
-    high, wide = load(f"folder:{tmp_path}", None).images[:, 0]
-    assert wide[0].tolist() == list(range(16, 48)) and high[:, 0].tolist() == list(range(16, 48))
-
-
-@pytest.mark.parametrize("split", [True, False])
-def test_train_and_test_images_have_the_same_channels(tmp_path, split):
-    """One coloured image among the test images alone: a network built for the training images must take both."""
-    train, test = (tmp_path / "train", tmp_path / "test") if split else (tmp_path, tmp_path)
-    write_images(train, {"a": 10})
-    write_images(test, {"a": 1})
-    Image.new("RGB", (40, 40), (9, 0, 0)).save(test / "a" / "09.png")
-    assert load(f"folder:{tmp_path}", None).images.shape[1] == load(f"folder:{tmp_path}", None, False).images.shape[1]
-
-
-def test_a_label_is_the_same_class_in_train_and_test(tmp_path):
-    write_images(tmp_path / "train", {"cat": 2, "dog": 2})
-    write_images(tmp_path / "test", {"dog": 2})
-    train = load(f"folder:{tmp_path}", None)
-    assert train.classes == ("cat", "dog")
-    try:
-        test = load(f"folder:{tmp_path}", None, train=False)
-    except InputError as error:  # refusing it is as good
-        assert "cat" in str(error)
-    else:
-        assert test.classes == train.classes and test.labels.tolist() == [1, 1]
-
-
 @pytest.mark.parametrize("name, first", [("mnist", "0"), ("fashion-mnist", "T-shirt/top"), ("kmnist", "o"),
                                          ("usps", "0"), ("digits", "0")])
 def test_names_of_the_classes(tmp_path, name, first):
@@ -196,34 +125,6 @@ def test_names_of_the_classes(tmp_path, name, first):
     write_usps(tmp_path)
     classes = [load(name, tmp_path, train).classes for train in (True, False)]
     assert classes[0] == classes[1] and len(set(classes[0])) == 10 and classes[0][0] == first
-
-
-def test_folder_of_16_bit_images(tmp_path):
-    """A level of 16 bits is 257 of them: neither clipped nor wrapped."""
-    (tmp_path / "a").mkdir()
-    Image.fromarray(np.full((32, 32), 100 * 257, np.uint16)).save(tmp_path / "a" / "0.png")
-    image = load(f"folder:{tmp_path}", None).images
-    assert image.shape[1] == 1 and abs(int(image.float().mean()) - 100) <= 1
-
-
-def test_folder_names_a_corrupt_image(tmp_path):
-    write_images(tmp_path, {"a": 3})
-    buffer = io.BytesIO()
-    Image.effect_noise((40, 40), 50).save(buffer, "PNG")
-    for damaged in (b"no image", buffer.getvalue()[:200], b""):
-        (tmp_path / "a" / "01.png").write_bytes(damaged)
-        with pytest.raises(InputError) as error:
-            load(f"folder:{tmp_path}", None)
-        assert is_one_line_about(error, tmp_path / "a" / "01.png")
-
-
-def test_folder_that_is_none(tmp_path):
-    with pytest.raises(InputError) as error:
-        resolve(f"folder:{tmp_path / 'nowhere'}", tmp_path)
-    assert is_one_line_about(error, tmp_path / "nowhere")
-    with pytest.raises(InputError) as error:  # no subfolder, so no class
-        load(*resolve(f"folder:{tmp_path}", tmp_path)[:1], tmp_path)
-    assert is_one_line_about(error, tmp_path)
 
 
 # ---- sizes, memory, place

@@ -11,7 +11,8 @@ from running import ROOT, load_train, train_here
 from torch import distributions as dist
 
 from common import checkpoint, data
-from common.models import load_file
+from common.models import load_file, trained
+from common.options import InputError
 
 
 @pytest.fixture
@@ -68,13 +69,88 @@ def test_gan(one_update):
     p, q = torch.sigmoid(D(x + noise[0])), torch.sigmoid(D(fake.detach() + noise[1]))
     d_loss = -(p.log() + (1 - q).log()).sum() / 32
     means = {"D(x)": p.mean().item(), "D(G(z))": q.mean().item()}
-    adam(d_loss, D, state=states[1], lr=2e-4, betas=(0.5, 0.999))
+    adam(d_loss, D, state=states[1], lr=2e-4, betas=(0, 0.99))
     g_loss = -torch.sigmoid(D(fake + noise[2])).log().sum() / 32
-    adam(g_loss, G, state=states[0], lr=2e-4, betas=(0.5, 0.999))
+    adam(g_loss, G, state=states[0], lr=2e-4, betas=(0, 0.99))
     assert losses == pytest.approx({"D": d_loss.item(), "G": g_loss.item(), **means}, rel=1e-3)
     assert_like({name: after[name] for name in "GD"}, {"G": G, "D": D}, 2e-4)
     for p, q, start in zip(*(net.parameters() for net in (after["G_ema"], after["G"], nets["G_ema"])), strict=True):
         torch.testing.assert_close(p, start / 11 + q * 10 / 11, rtol=1e-4, atol=1e-6)  # with decay 1 / (1 + 10)
+
+
+def labels_of_the_batch():
+    """Those of the images that `one_update` gives."""
+    digits = data.load("digits", None)
+    return data.Batches((digits.images, digits.labels), batch_size=32, seed=0)[0][1]
+
+
+@pytest.mark.parametrize("fields, smoothing", [
+    ({}, 0), ({"norm": "virtual"}, 0.1), ({"networks": "dense", "norm": "none"}, 0)])
+def test_conditional_gan(one_update, monkeypatch, fields, smoothing):
+    flags = [word for name, value in fields.items() for word in (f"--{name}", value)]
+    if "networks" in fields:  # dropout draws, which float64 would do otherwise
+        monkeypatch.setattr(torch.nn.Dropout, "forward", lambda self, x: x)
+    flags += ["--lr", 2e-4, "--smoothing", smoothing]
+    nets, after, x, losses, states = one_update("Conditional_GAN", fields, *flags)
+    x, y, z = x.double(), labels_of_the_batch(), torch.randn(32, 100).double()
+    noise = [0.1 * torch.randn(x.shape).double() for _ in range(3)]
+    G, D = nets["G"], nets["D"]
+    fake = G(z, y)
+    p, q = torch.sigmoid(D(x + noise[0], y)), torch.sigmoid(D(fake.detach() + noise[1], y))
+    d_loss = -((1 - smoothing) * p.log() + smoothing * (1 - p).log() + (1 - q).log()).sum() / 32
+    adam(d_loss, D, state=states[1], lr=2e-4, betas=(0, 0.99))
+    g_loss = -torch.sigmoid(D(fake + noise[2], y)).log().sum() / 32
+    adam(g_loss, G, state=states[0], lr=2e-4, betas=(0, 0.99))
+    means = {"D(x)": p.mean().item(), "D(G(z))": q.mean().item()}
+    assert losses == pytest.approx({"D": d_loss.item(), "G": g_loss.item(), **means}, rel=1e-3)
+    assert_like({name: after[name] for name in "GD"}, {"G": G, "D": D}, 2e-4)
+
+
+def test_conditional_gan_with_a_classifier(one_update, tmp_path):
+    """G's loss has the cross-entropy of the label besides, by a classifier that no update moves."""
+    place = tmp_path / "C"
+    assert train_here(ROOT / "Classification", "--dataset", "digits", "--max-steps", 1, "--out-dir", place)[0] == 0
+    path = place / "checkpoints" / "checkpoint.pt"
+    C = trained("Classification", path, torch.device("cpu"))["net_ema"].double()
+    nets, _, x, losses, states = one_update("Conditional_GAN", {}, "--lr", 2e-4, "--classifier", path,
+                                            "--class-weight", 3)
+    assert not any(p.requires_grad for p in C.parameters()) and not C.training
+    G, D, x, y = nets["G"], nets["D"], x.double(), labels_of_the_batch()
+    fake = G(torch.randn(32, 100).double(), y)
+    noise = [0.1 * torch.randn(x.shape).double() for _ in range(3)]
+    d_loss = -(torch.sigmoid(D(x + noise[0], y)).log() + torch.sigmoid(-D(fake.detach() + noise[1], y)).log()).mean()
+    adam(d_loss, D, state=states[1], lr=2e-4, betas=(0, 0.99))
+    class_loss = -C(fake).softmax(1)[torch.arange(32), y].log().mean()
+    adam(torch.nn.functional.softplus(-D(fake + noise[2], y)).mean() + 3 * class_loss, G, state=states[0], lr=2e-4,
+         betas=(0, 0.99))
+    assert losses["C"] == pytest.approx(class_loss.item(), rel=1e-3)
+
+
+def test_a_classifier_of_another_kind_is_refused(tmp_path):
+    assert train_here(ROOT / "GAN", "--dataset", "digits", "--max-steps", 1, "--out-dir", tmp_path)[0] == 0
+    path = tmp_path / "checkpoints" / "checkpoint.pt"
+    with pytest.raises(InputError, match="is a checkpoint of GAN"):
+        trained("Classification", path, torch.device("cpu"))
+    with pytest.raises(InputError, match="with latent_dim 100, not 7"):
+        trained("GAN", path, torch.device("cpu"), latent_dim=7)
+
+
+def test_what_moves_in_a_batch():
+    """The measures of the conditional GAN's figures.py, on networks whose answers are known."""
+    figures, model = load_file(ROOT / "Conditional_GAN" / "figures.py"), load_model("Conditional_GAN")
+    torch.manual_seed(0)
+    assert figures.batch_effect(model.build(norm="virtual")["G"], batches=5) == (0, 0)
+    spread, correlation = figures.batch_effect(model.build()["G"], batches=50)
+    assert spread > 1e-3 and 0 < correlation <= 1
+
+    class Knows(torch.nn.Linear):  # D of images that hold their class in each pixel
+        def forward(self, x, y):
+            return torch.where((x[:, 0, 0, 0] * 255).round() == y, 3.0, -3.0)[:, None]
+
+    classes = torch.arange(30) % 10
+    images = classes.to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 32, 32)
+    right, wrong = figures.right_and_wrong(Knows(1, 1), data.Dataset(images, classes))
+    assert right == pytest.approx(1 / (1 + math.exp(-3))) and wrong == pytest.approx(1 / (1 + math.exp(3)))
 
 
 def test_lsgan(one_update):
@@ -85,9 +161,9 @@ def test_lsgan(one_update):
     real, generated = D(x + noise[0]), D(fake.detach() + noise[1])
     means = {"D(x)": real.mean().item(), "D(G(z))": generated.mean().item()}
     d_loss = (sum((score - 2) ** 2 for score in real) + sum((score + 1) ** 2 for score in generated)).squeeze() / 64
-    adam(d_loss, D, state=states[1], lr=2e-4, betas=(0.5, 0.999))
+    adam(d_loss, D, state=states[1], lr=2e-4, betas=(0, 0.99))
     g_loss = sum((score - 0.5) ** 2 for score in D(fake + noise[2])).squeeze() / 64
-    adam(g_loss, G, state=states[0], lr=2e-4, betas=(0.5, 0.999))
+    adam(g_loss, G, state=states[0], lr=2e-4, betas=(0, 0.99))
     assert losses == pytest.approx({"D": d_loss.item(), "G": g_loss.item(), **means}, rel=1e-3)
     assert_like({name: after[name] for name in "GD"}, {"G": G, "D": D}, 2e-4)
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from common.blocks import Down, Up
-from common.updates import bce, descend, evaluating, moving_average, noise_like
+from common.updates import bce, descend, distorted, evaluating, moving_average, noise_like
 
 
 def test_bce_is_the_papers_log_likelihood():
@@ -123,3 +123,27 @@ def test_evaluating_restores_every_modules_mode():
         raise KeyError
     assert net.training and not net[0].training and net[1].training
     assert all(torch.equal(net.state_dict()[k], v) for k, v in before.items())
+
+
+def test_distorted():
+    """At strengths of 0 nothing changes; a shift alone moves the centre of a dot by as much at most, a turn alone turns
+    it about the middle; every image in its own way."""
+    x = torch.zeros(200, 1, 32, 32)
+    x[:, :, 14:18, 22:26] = 1  # centre (0, 8) from the middle
+    none = {"turn": 0, "scale": 0, "shear": 0, "shift": 0}
+    torch.testing.assert_close(distorted(x, **none), x, rtol=0, atol=1e-5)
+
+    def centres(images):
+        axis = torch.arange(32) - 15.5
+        weights = images.sum(1) / images.sum((1, 2, 3)).view(-1, 1, 1)
+        return torch.stack([(weights.sum(2) * axis).sum(1), (weights.sum(1) * axis).sum(1)], 1)  # down, right
+
+    moved = centres(distorted(x, **none | {"shift": 3})) - torch.tensor([0, 8])
+    assert moved.abs().max() <= 3.01 and moved.abs().max() > 2.5 and moved[:, 0].unique().numel() > 150
+    turned = centres(distorted(x, **none | {"turn": 20}))
+    torch.testing.assert_close(turned.norm(dim=1), torch.full((200,), 8.0), rtol=0.02, atol=0)
+    angles = torch.atan2(turned[:, 0], turned[:, 1]).rad2deg()
+    assert angles.min() < -15 and angles.max() > 15 and angles.abs().max() <= 20.1
+    scaled = centres(distorted(x, **none | {"scale": 0.2})).norm(dim=1) / 8
+    assert 0.8 < scaled.min() < 0.87 and 1.15 < scaled.max() < 1.23
+    assert distorted(x).min() >= 0 and distorted(x).max() <= 1.001
