@@ -29,7 +29,7 @@ def batch_effect(G, n=32, batches=200):
     draw = lambda *shape: torch.randn(*shape, generator=generator, device=device)  # noqa: E731
     fixed, labels = draw(2, G.latent_dim), torch.arange(n, device=device) % G.classes
     pairs = torch.stack([G(torch.cat([fixed, draw(n - 2, G.latent_dim)]), labels)[:2].flatten(1)
-                         for _ in range(batches)]).double()  # (batches, 2, pixels)
+                         for _ in range(batches)]).cpu().double()  # (batches, 2, pixels); mps has no float64
     deviations = pairs - pairs.mean(0)
     first, second = torch.nn.functional.normalize(deviations, dim=2).unbind(1)
     correlation = (first * second).sum(1).mean() - (first * second.roll(1, 0)).sum(1).mean()

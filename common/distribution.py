@@ -3,6 +3,7 @@
 import atexit
 import importlib
 import os
+import sys
 import time
 
 import torch
@@ -24,7 +25,9 @@ def start(device):
         # Imported once the group is there, say by an optimizer, its functions would hold it as a default argument,
         # and stop() would leave its threads behind; one that frees a tensor while Python ends aborts the process.
         importlib.import_module("torch.distributed.nn")
+        hook = sys.excepthook
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        sys.excepthook = hook  # it put one around ours that loses what ours says
         atexit.register(stop)
     return device
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from common.files import replacing
+from common.options import printable
 
 # updates within the first epoch after which a grid is drawn, too
 EARLY = (10, 20, 50, 100, 200, 500, 1000)
@@ -64,6 +65,7 @@ def save(path, picture):
             from matplotlib.text import Text
 
             for text in picture.findobj(Text):
+                text.set_text(printable(text.get_text()))
                 if not text.get_text().startswith("$\\mathdefault"):  # those are numbers of an axis
                     text.set_parse_math(False)
             picture.savefig(file, dpi=100, metadata={"Software": None})

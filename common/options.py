@@ -115,6 +115,11 @@ class BaseOptions:
     resume: bool = False  # continue from the checkpoint in --out-dir, with its options
 
 
+def printable(text):
+    """A text with ? for what is not UTF-8, as names of files may hold."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def flag_of(field):
     """The command-line flag of a dataclass field: `batch_size` is --batch-size."""
     return "--" + field.replace("_", "-")
@@ -190,11 +195,15 @@ def parse_resumed(cls, saved, args=None):
     for name in names - {"eager", "max_steps", "out_dir", "resume"}:
         if flag_of(name) not in words or name in auto:
             options[name] = saved[name]
+    texts = {name: printable(value) for name, value in options.items() if isinstance(value, str)}  # as JSON wants it
+    odd = {name: options[name] for name in texts if texts[name] != options[name]}
     try:
-        options = TypeAdapter(cls).validate_json(json.dumps(options, default=repr), strict=True)
+        options = TypeAdapter(cls).validate_json(json.dumps({**options, **texts}, default=repr), strict=True)
     except ValidationError as error:
         place, problem = first_problem(error)
         raise InputError(f"--resume: the checkpoint's {flag_of(place[0])} cannot be used: it {problem}") from None
+    for name, value in odd.items():
+        setattr(options, name, type(getattr(options, name))(value))
     folders = all(str(name).startswith("folder:") for name in (saved["dataset"], options.dataset))  # it may have moved
     may_change = MAY_CHANGE + ("dataset",) * folders  # what is in it, `Run` compares
     if options.device not in ("auto", saved["device"]):  # that may not be here

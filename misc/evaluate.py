@@ -14,14 +14,14 @@ import tyro
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from generate import generate, load  # noqa: E402
+from generate import generate  # noqa: E402
 
 from common import Count, data  # noqa: E402
 from common.files import writable_folder  # noqa: E402
 from common.images import captioned, figure, save  # noqa: E402
 from common.log import environment, say, write_json  # noqa: E402
 from common.options import InputError, Seed, parse, refusing  # noqa: E402
-from misc import metrics, scorer  # noqa: E402
+from misc import metrics, others, scorer  # noqa: E402
 from misc.places import find_checkpoint, find_folder  # noqa: E402
 
 DIGITS = ("mnist", "usps", "digits")  # data sets that the scoring classifier knows
@@ -35,7 +35,7 @@ REAL = "real images"
 class Options:
     """Measures a model or a file of generated images."""
 
-    what: tyro.conf.Positional[str]  # a model's folder, for instance GAN, or a .npz of misc/generate.py
+    what: tyro.conf.Positional[str]  # a model's folder, for instance GAN, or images: .npz, .npy, a folder of pictures
     n: Count | None = None  # images drawn from the model; default 10,000
     variant: str | None = None  # which of the model's variants, where it has some: the name of its samples' folder
     checkpoint: Path | None = None  # another checkpoint than that of the model's folder
@@ -46,8 +46,8 @@ class Options:
 
 
 def references(options, root):
-    """The images, uint8, that a model trained with these options (a checkpoint's) was trained on, and those it is held
-    against: the test images, or with --holdout the training images that were kept out.
+    """The data set that a model with these options (a checkpoint's) was trained on, and the one it is held against: the
+    test images, or with --holdout the training images that were kept out.
 
     Raises InputError where the scoring classifier does not know the data set."""
     dataset, size, holdout = (options.get(name, value) for name, value in (
@@ -57,7 +57,7 @@ def references(options, root):
                          f"not {dataset} of {size} x {size}")
     data.resolve(dataset, root)
     train, held_out = data.hold_out(data.load(dataset, root), holdout)
-    return train.images, (held_out if holdout else data.load(dataset, root, train=False)).images
+    return train, held_out if holdout else data.load(dataset, root, train=False)
 
 
 def some(images, n, seed):
@@ -174,21 +174,24 @@ def _of_each_class(features, logits, most=100):
 def main():
     opt = parse(Options)
     inception = inception_metric() if opt.inception else None  # its failure is told before the work
-    if opt.what.endswith(".npz"):
+    root = data.data_dir(opt.data_dir)
+    if others.is_images(opt.what):
         if not opt.n is opt.variant is opt.checkpoint is opt.seed is None:
             raise InputError("--n, --variant, --checkpoint and --seed are of a model, not of a file of images")
         file = Path(opt.what).expanduser()
-        images, labels, options = load(file)
+        images, labels, options = others.load(file)
         name, out = file.stem, file.with_name(file.stem + "-evaluation")
     else:
         folder = find_folder(opt.what)
         path = opt.checkpoint or find_checkpoint(folder, opt.variant)
-        images, labels, state = generate(folder, path, opt.n or 10_000, opt.seed or 0)
+        images, labels, state = generate(folder, path, opt.n or 10_000, opt.seed or 0,
+                                         labels=lambda options: references(options, root)[1].labels)
         options, name = state["options"], folder.name
         inside = (folder / "checkpoints") in path.parents  # then its folder is named like the variant
         out = folder / "samples" / (path.parent.relative_to(folder / "checkpoints") if inside else "") / "evaluation"
     name = "generated" if name == REAL else name
-    train, test = references(options, data.data_dir(opt.data_dir))
+    train, test = (part.images for part in references(options, root))
+    metrics.check(images, test)
     out = writable_folder(opt.out_dir or out, "--out-dir")
     columns = {name: metrics.measure(images, test, train, labels), REAL: floor(train, test, len(images))}
     if inception:

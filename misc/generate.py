@@ -83,26 +83,10 @@ def generate(folder, path, n=10_000, seed=0, size=500, device="auto", labels=Non
 
 
 def save(path, images, labels, options):
-    """Writes .npz, see above."""
+    """Writes .npz, see above; misc/others.py reads it."""
     arrays = {"images": images.numpy(), "options": np.array(json.dumps(options, default=str))}
     with replacing(path) as file:
         np.savez_compressed(file, **arrays, **({} if labels is None else {"labels": labels.numpy()}))
-
-
-def load(path):
-    """What `save` wrote: images, labels or None, options. Raises InputError where the file is not of that form."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            images = torch.from_numpy(arrays["images"])
-            labels = torch.from_numpy(arrays["labels"]) if "labels" in arrays else None
-            options = json.loads(str(arrays["options"])) if "options" in arrays else {}
-    except Exception as error:  # numpy, zipfile and json raise many kinds for damaged files
-        raise InputError(f"{path} cannot be read as generated images ({type(error).__name__}: {error})"[:300]) from None
-    if images.dtype != torch.uint8 or images.dim() != 4 or not isinstance(options, dict):
-        raise InputError(f"{path}: images must be uint8 (N, C, H, W), not {images.dtype} {tuple(images.shape)}")
-    if labels is not None and (labels.dtype != torch.int64 or labels.shape != images.shape[:1]):
-        raise InputError(f"{path}: labels must be int64 ({len(images)},), not {labels.dtype} {tuple(labels.shape)}")
-    return images, labels, options
 
 
 def main():

@@ -97,6 +97,13 @@ def nearest(images, others, size=500):
     return (flat - pool[index]).norm(dim=1), index
 
 
+def check(images, real):
+    """Raises InputError where images or those they are held against are fewer than 10, or not of the scorer's form."""
+    if min(len(images), len(real)) < 10:
+        raise InputError(f"{min(len(images), len(real))} images are too few to be measured")
+    scorer.check(images)
+
+
 def measure(images, real, train, labels=None):
     """All metrics of images, as {name: number}: fid, kid, is, precision, recall, class_kl, nearest (the median distance
     to the nearest training image; far below that of real test images: memorised), agreement where labels are given.
@@ -104,9 +111,8 @@ def measure(images, real, train, labels=None):
     Args:
         images: what is scored. real: the images it is held against. train: the images a model could have memorised.
         labels: int64 (N,), the digits that were asked for.
-    Raises InputError where there are fewer than 10 images, or they are not of the scorer's form."""
-    if min(len(images), len(real)) < 10:
-        raise InputError(f"{min(len(images), len(real))} images are too few to be measured")
+    Raises InputError as `check` does."""
+    check(images, real)
     (fake_features, logits), (real_features, _) = scorer.score(images), scorer.score(real)
     precision, recall = precision_recall(real_features, fake_features)
     values = {"fid": fid(real_features, fake_features), "kid": kid(real_features, fake_features),

@@ -12,7 +12,7 @@ sys.path.insert(0, str(ROOT))
 from common import data  # noqa: E402
 from common.images import save, scatter  # noqa: E402
 from common.log import say  # noqa: E402
-from common.options import parse, refusing  # noqa: E402
+from common.options import InputError, parse, refusing  # noqa: E402
 from misc.places import misc_folder, writable_file  # noqa: E402
 
 
@@ -33,6 +33,8 @@ def main():
     out = writable_file(opt.out or misc_folder(ROOT, opt.publish) / "pca.png", "--out", ".png")
     root = data.data_dir(opt.data_dir)
     name, notice = data.resolve(opt.dataset, root)
+    if opt.publish and name != "mnist":
+        raise InputError(f"--publish: the page shows mnist, not {name}")
     train = data.load(name, root)
     shown = name + (" (NOT MNIST)" if notice else "")
     pixels = train.images.flatten(1).float().numpy() / 255

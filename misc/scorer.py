@@ -78,13 +78,18 @@ def load(path=WEIGHTS, record=RECORD):
     return net.eval().requires_grad_(False)
 
 
+def check(images):
+    """Raises InputError where images are not uint8 (N, 1, 32, 32)."""
+    if images.dtype != torch.uint8 or images.shape[1:] != (1, 32, 32):
+        raise InputError(f"images must be uint8 (N, 1, 32, 32), not {images.dtype} {tuple(images.shape)}")
+
+
 @torch.no_grad()
 def score(images, size=1000):
     """Features (N, 128) and logits (N, 10), float32 on the CPU, of images uint8 (N, 1, 32, 32).
 
-    Raises InputError on images of another shape."""
-    if images.dtype != torch.uint8 or images.shape[1:] != (1, 32, 32):
-        raise InputError(f"images must be uint8 (N, 1, 32, 32), not {images.dtype} {tuple(images.shape)}")
+    Raises InputError as `check` does."""
+    check(images)
     net = load()
     features = torch.cat([net.features(part.float() / 255) for part in images.cpu().split(size)])
     return features, net.head(features)

@@ -22,8 +22,11 @@ import tempfile
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, NotRequired
 
 import tyro
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -35,7 +38,7 @@ from common import Count, Whole, data  # noqa: E402
 from common.files import lock, writable_folder  # noqa: E402
 from common.log import environment, say, write_json  # noqa: E402
 from common.models import load_file  # noqa: E402
-from common.options import InputError, parse, refusing  # noqa: E402
+from common.options import InputError, first_problem, parse, refusing  # noqa: E402
 from misc import metrics, scorer  # noqa: E402
 from misc.places import find_checkpoint, find_folder  # noqa: E402
 
@@ -56,6 +59,52 @@ class Options:
     pictures: tuple[str, ...] = ()  # those of the first seed that are kept, say: process samples scatter; default: all
     minutes: bool = False  # time a tenth of a training, with nothing else on the machine, and note its minutes
     fresh: bool = False  # do again what is done, and keep what was there in a subfolder previous of each seed's folder
+
+
+strict = ConfigDict(strict=True, extra="allow")
+Numbers = dict[str, float]
+
+
+class Training(TypedDict):
+    """What this script keeps of a training in training.json."""
+
+    __pydantic_config__ = strict
+
+    date: str
+    commit: str | None
+    results: Numbers
+    steps: int
+    seconds: float
+
+
+class Baseline(TypedDict):
+    __pydantic_config__ = strict
+
+    metrics: Numbers
+    run: dict[str, Any]
+
+
+class Point(TypedDict):
+    __pydantic_config__ = strict
+
+    epoch: int
+    updates: int
+    losses: Numbers
+
+
+class Course(TypedDict):
+    __pydantic_config__ = strict
+
+    points: list[Point]
+
+
+class Entry(TypedDict):
+    """What it reads of a variant's entry in result.json."""
+
+    __pydantic_config__ = strict
+
+    seeds: list[int]
+    minutes: NotRequired[dict[str, Any]]
 
 
 def has_checkpoint(work):
@@ -91,17 +140,29 @@ def train(folder, work, flags, until=None):
     return run
 
 
-def read(path):
-    """The JSON object in a file, {} where there is no file. Raises InputError where it is something else."""
+def read(path, form):
+    """The JSON object in a file, of a form (a type), {} where there is no file. Raises InputError where it is something
+    else."""
     try:
-        content = json.loads(path.read_text("utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError("no object")
-        return content
+        return TypeAdapter(form).validate_python(json.loads(path.read_text("utf-8")))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except ValidationError as error:
+        place, problem = first_problem(error)
+        raise InputError(f"{path} is damaged ({'.'.join(map(str, place))}: {problem}); move it away") from None
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged ({error}); move it away") from None
+
+
+def read_kept(work, name, form):
+    """What `kept` wrote to <work>/<name>.json, with "made" of that form where it is done; {} where there is no file."""
+    class Kept(TypedDict):
+        __pydantic_config__ = strict
+
+        asked: dict[str, Any]
+        made: NotRequired[form]
+
+    return read(work / f"{name}.json", Kept)
 
 
 def code(folder):
@@ -134,12 +195,12 @@ def commit():
         return None
 
 
-def kept(work, name, asked, make, renew=False):
+def kept(work, name, form, asked, make, renew=False):
     """What make() returns, a dict, kept in <work>/<name>.json: done once for what is asked (a plain dict).
 
     What is asked is kept before it is done. Where the folder holds work on another question it is done anew (renew), or
     InputError raised."""
-    before = read(work / f"{name}.json")
+    before = read_kept(work, name, form)
     if renew and before.get("asked") != asked:
         before = {}
     if before and before["asked"] != asked:
@@ -175,7 +236,7 @@ def with_data(flags, opt):
 def course(folder, work, seed, opt, flags):
     """Trains, and measures after each opt.every epochs and at the end: [{"epoch", "updates", "seconds", "fid", "is",
     "losses": the mean of each since the point before}, ...]."""
-    points, real, flags = read(work / "course.json").get("points", []), None, ["--seed", str(seed), *flags]
+    points, real, flags = read(work / "course.json", Course).get("points", []), None, ["--seed", str(seed), *flags]
     if not has_checkpoint(work):
         train(folder, work, flags, until=1)
     whole = run_record(work)
@@ -184,7 +245,7 @@ def course(folder, work, seed, opt, flags):
         run = train(folder, work, flags, until=epoch * per_epoch)
         images, _, state = generate(folder, find_checkpoint(work), min(opt.n, COURSE), seed)
         if real is None:
-            real, _ = scorer.score(references(state["options"], data.data_dir(opt.data_dir))[1])
+            real, _ = scorer.score(references(state["options"], data.data_dir(opt.data_dir))[1].images)
         features, logits = scorer.score(images)
         since, losses = points[-1]["updates"] if points else 0, state["losses"]
         means = losses["values"][since:].double().mean(0).tolist()
@@ -238,24 +299,27 @@ def one_seed(folder, work, seed, opt, flags):
     def scored():
         if not hasattr(load_file(folder / "model.py"), "sample"):
             return {}
-        images, labels, state = generate(folder, find_checkpoint(work), opt.n, seed)
-        known, test = references(state["options"], data.data_dir(opt.data_dir))
-        return metrics.measure(images, test, known, labels)
+        root = data.data_dir(opt.data_dir)
+        images, labels, state = generate(folder, find_checkpoint(work), opt.n, seed,
+                                         labels=lambda options: references(options, root)[1].labels)
+        known, test = references(state["options"], root)
+        return metrics.measure(images, test.images, known.images, labels)
 
     asked = {"flags": flags, "code": code(folder), **({"every": opt.every} if opt.every else {})}
-    run = kept(work, "training", asked, trained)
-    return {"metrics": {**run.pop("results"), **kept(work, "metrics", measuring(opt), scored, renew=True)}, "run": run}
+    run = kept(work, "training", Training, asked, trained)
+    measured = kept(work, "metrics", Numbers, measuring(opt), scored, renew=True)
+    return {"metrics": {**run.pop("results"), **measured}, "run": run}
 
 
 def one_baseline(work, name, seed, opt):
     """Measures a baseline. Returns what `one_seed` does."""
     def scored():
-        known, test = references({}, data.data_dir(opt.data_dir))
+        known, test = (part.images for part in references({}, data.data_dir(opt.data_dir)))
         if BASELINES[name] is None:
             return {"metrics": floor(known, test, opt.n, seed), "run": made_now()}
         return {"metrics": metrics.measure(BASELINES[name](known, opt.n, seed), test, known), "run": made_now()}
 
-    return kept(work, "metrics", measuring(opt), scored, renew=True)
+    return kept(work, "metrics", Baseline, measuring(opt), scored, renew=True)
 
 
 def summary(results):
@@ -268,7 +332,7 @@ def summary(results):
 def record(path, variant, results, opt, command, **more):
     """Writes a variant's entry into a result.json, and leaves the other variants alone. Where seeds are lost by that,
     the file as it was is kept as result.json.previous."""
-    before = read(path)
+    before = read(path, dict[str, Entry])
     earlier = before.get(variant, {})
     if set(earlier.get("seeds", [])) - set(opt.seeds):
         write_json(path.with_name("result.json.previous"), before)
@@ -331,13 +395,18 @@ def main():
     if opt.every and not hasattr(load_file(folder / "model.py"), "sample"):
         raise InputError(f"--every: {folder.name} makes no images")
     result = writable_folder(folder / "results", "MODEL") / "result.json"
-    entries = read(result)  # a damaged one is told before hours of work
+    entries = read(result, dict[str, Entry])  # a damaged file is told before hours of work
     if opt.minutes:
         if opt.variant not in entries:
             raise InputError(f"--minutes: {result} has no {opt.variant} yet")
         entries[opt.variant]["minutes"] = took = minutes(folder, opt.seeds[0], opt, flags)
         write_json(result, entries)
         return say(f"{opt.variant}: {took['minutes']:.1f} minutes")
+    for variant in () if opt.fresh else BASELINES if baselines else (opt.variant,):
+        for work in (work_of(folder, variant, seed) for seed in opt.seeds):
+            read_kept(work, "training", Training)
+            read_kept(work, "metrics", Baseline if baselines else Numbers)
+            read(work / "course.json", Course)
     command = shlex.join(["python", *sys.argv])
     for variant in BASELINES if baselines else (opt.variant,):
         results = []

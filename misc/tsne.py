@@ -37,6 +37,8 @@ def main():
     out = writable_file(opt.out or misc_folder(ROOT, opt.publish) / "tsne.png", "--out", ".png")
     root = data.data_dir(opt.data_dir)
     name, notice = data.resolve(opt.dataset, root)
+    if opt.publish and name != "mnist":
+        raise InputError(f"--publish: the page shows mnist, not {name}")
     train = data.load(name, root)[:opt.n]
     if len(train) <= opt.perplexity:
         raise InputError(f"--perplexity: must be below the number of images, {len(train)}")

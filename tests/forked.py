@@ -20,8 +20,8 @@ CONTEXT.set_forkserver_preload([
 
 
 def _run(script, args, cwd, env, streams):
-    """What the child does. What it raises ends it as multiprocessing does: SystemExit with its code, all else with 1
-    and a traceback."""
+    """What the child does. SystemExit ends it with its code, all else as the script's own hook says, or with 1 and a
+    traceback."""
     for number, path in streams.items():
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     os.chdir(cwd)
@@ -36,6 +36,9 @@ def _run(script, args, cwd, env, streams):
         torch.set_num_threads(int(env["OMP_NUM_THREADS"]))
     try:
         runpy.run_path(script, run_name="__main__")
+    except (Exception, KeyboardInterrupt) as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+        sys.exit(1)
     finally:
         atexit._run_exitfuncs()  # which multiprocessing leaves out
 

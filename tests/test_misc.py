@@ -181,9 +181,9 @@ def test_references(monkeypatch):
     evaluate = load_file(MISC / "evaluate.py")
     digits = data.load("digits", None), data.load("digits", None, train=False)
     train, test = evaluate.references({"dataset": "digits", "image_size": 32, "holdout": 0}, None)
-    assert torch.equal(train, digits[0].images) and torch.equal(test, digits[1].images)
+    assert torch.equal(train.images, digits[0].images) and torch.equal(test.images, digits[1].images)
     train, test = evaluate.references({"dataset": "digits", "image_size": 32, "holdout": 100}, None)
-    assert torch.equal(train, digits[0].images[:-100]) and torch.equal(test, digits[0].images[-100:])
+    assert torch.equal(train.images, digits[0].images[:-100]) and torch.equal(test.images, digits[0].images[-100:])
 
 
 def test_inception_fid(monkeypatch):
@@ -220,7 +220,6 @@ def test_evaluate_refuses_in_one_line(capsys, drawn, tmp_path):
     assert "cannot be read" in refused(capsys, "evaluate", tmp_path / "x.npz")
     pickled = write_npz(tmp_path / "x.npz", images=np.array([{}], object))
     assert "cannot be read" in refused(capsys, "evaluate", pickled)
-    assert "must be uint8" in refused(capsys, "evaluate", write_npz(tmp_path / "x.npz", images=images / 1.0))
     labels = np.zeros(3, np.int64)
     assert "labels must be" in refused(capsys, "evaluate", write_npz(tmp_path / "x.npz", images=images, labels=labels))
     fashion = json.dumps({"dataset": "fashion-mnist"})
@@ -374,6 +373,29 @@ def test_seeds_of_a_model_that_does_not_generate(repository, monkeypatch):
     assert run_here(repository / "misc" / "seeds.py", "Classification", *args)[0] == 0
     entry = json.loads((repository / "Classification" / "results" / "result.json").read_text())["default"]
     assert set(entry["metrics"]) == {"accuracy"} and 0 <= entry["metrics"]["accuracy"]["mean"] <= 1
+
+
+def test_damaged_records_are_told_before_any_work(repository, capsys):
+    work = repository / "GAN" / "checkpoints" / "seeds" / "default" / "1"
+    work.mkdir(parents=True)
+    result = repository / "GAN" / "results" / "result.json"
+    result.parent.mkdir()
+    asked = {"asked": {}}
+    numbers = [{"made": {"fid": value}} for value in ("x", None, [])]
+    runs = [{"made": {"results": {}, **more}} for more in ({}, {"date": 1}, {"steps": "many"})]
+    points = [{"points": value} for value in (None, {}, [1], [{"epoch": 1}], [{"epoch": 1, "updates": 2, "losses": 3}])]
+    entries = [{"default": value} for value in (None, 1, [], {}, {"seeds": 3}, {"seeds": ["a"]},
+                                                {"seeds": [0], "minutes": 3})]
+    for file, contents in ((work / "metrics.json", [{}, [], "x", {"asked": 1}, *({**asked, **one} for one in numbers)]),
+                           (work / "training.json", [{}, [], 3, *({**asked, **one} for one in runs)]),
+                           (work / "course.json", [[], None, *points]), (result, [[], None, 1, *entries])):
+        for content in contents:
+            text = json.dumps(content)
+            file.write_text(text)
+            status, said = seeds_here(capsys, repository, "--seeds", "0", "1", *SHORT, "--max-steps", "2")
+            assert status == 2 and file.name in said and "damaged" in said and said.count("\n") == 1, (text, said)
+            assert file.read_text() == text and not (work.parent / "0").exists()
+        file.unlink()
 
 
 def test_seeds_go_on_after_an_interruption(repository):
