@@ -9,7 +9,7 @@ D sees an image and the label that the image has, or that it was made for. G asc
 Departures:
 - D's step and G's share one z and one y, the labels of the batch; z ~ N(0, I) (the paper: uniform).
 - Adam, 1e-3, falling at the end, betas (0, 0.99), batches of 32 (the paper: descent with momentum, from 0.1 down).
-- D sees real and generated images through constant noise (--instance-noise 0: without).
+- D sees images through constant noise (--instance-noise 0: without); weights start as in He et al. 2015.
 - Samples come from a moving average of G (--ema 0: from G).
 - --networks dense: dropout in D alone (the paper: in G, too).
 Options of others: --norm virtual and --smoothing (Salimans et al. 2016, arXiv 1606.03498, sections 3.5 and 3.4);
@@ -36,7 +36,7 @@ model, figures = beside(__file__, "model"), beside(__file__, "figures")
 class Options(BaseOptions):
     """Conditional GAN on 32 x 32 images."""
 
-    epochs: Count = 8  # passes over the training set
+    epochs: Count = 4  # passes over the training set
     batch_size: Count = 32  # images in one batch, over all ranks together
     latent_dim: Count = 100  # dimension of z
     networks: Literal["conv", "dense"] = "conv"  # convolutional, or the paper's fully connected ones
@@ -52,7 +52,7 @@ class Options(BaseOptions):
     class_weight: NonNegative = 1.0  # weight of that term
     shuffle_labels: bool = False  # give D wrong labels, as a control: then G cannot learn what they mean
     d_width: Count = 32  # channels of the convolutional D's first stage; G's last has 64
-    init: Literal["pytorch", "dcgan", "he"] = "pytorch"  # initial weights: PyTorch's, N(0, 0.02), or He et al.'s
+    init: Literal["pytorch", "dcgan", "he"] = "he"  # initial weights: PyTorch's, N(0, 0.02), or He et al.'s
     ema: Decay = 0.999  # decay of the moving average of G that samples are drawn from; 0: draw them from G itself
 
 
