@@ -39,7 +39,7 @@ class Encoder(nn.Module):
         if self.code == "sigmoid":
             return torch.rand(shape, generator=generator, device=device).to(self.mean)
         z = torch.randn(shape, generator=generator, device=device).to(self.mean)
-        values, vectors = torch.linalg.eigh(self.covariance.double().cpu())
+        values, vectors = torch.linalg.eigh(self.covariance.cpu().double())
         root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T  # the symmetric one is unique
         return self.mean + z @ root.to(self.mean)
 

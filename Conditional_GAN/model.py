@@ -107,6 +107,9 @@ def build(latent_dim=100, channels=1, image_size=32, classes=10, networks="conv"
         net = Up(latent_dim + classes, channels, image_size, norm=norm)
         D = Discriminator(Down(channels + classes, 1, image_size, stage_widths(image_size, d_width)), classes)
     G, D = initialize(Generator(net, latent_dim, classes, reference), init), initialize(D, init)
+    if networks == "conv" and init != "dcgan":  # of a label's planes one alone is not 0: D.net[0] has as few inputs
+        with torch.no_grad():
+            D.net[0].weight.mul_(math.sqrt((channels + classes) / (channels + 1)))
     nets = {"G": G, "D": D}
     if average:
         nets["G_ema"] = copy.deepcopy(G)

@@ -17,6 +17,7 @@ from running import ROOT, run_here, train_here
 from test_resume import make_narrow
 
 from common import checkpoint, data
+from common.files import lock
 from common.models import load_file
 from common.options import InputError
 from misc import scorer
@@ -419,6 +420,22 @@ def test_seeds_go_on_after_an_interruption(repository):
     after = checkpoint.load(work / "checkpoints" / "checkpoint.pt")
     assert after["step"] == 60 and torch.equal(after["losses"]["values"][:before["step"]], before["losses"]["values"])
     assert not list(work.glob("previous*"))
+
+
+def test_seeds_leave_nobody_behind(repository):
+    """Killed, or left by its terminal, the script leaves no training that goes on alone and holds the folder."""
+    work = repository / "GAN" / "checkpoints" / "seeds" / "default" / "0"
+    for number in (signal.SIGKILL, signal.SIGHUP):
+        child = Forked(*SEEDS, "--seeds", "0", *SHORT, "--epochs", "1000", cwd=repository)
+        real = work / "samples" / "real.png"
+        while not real.exists():
+            assert child.poll() is None, child.communicate()
+            time.sleep(0.05)
+        child.send_signal(number)
+        assert child.wait() in (-number, 128 + number)
+        lock(work / "checkpoints", "--out-dir").release()  # free at once
+        lock(work, "--variant").release()
+        real.unlink()
 
 
 def test_seeds_measured_every_epoch(repository, capsys):

@@ -229,6 +229,15 @@ def test_each_bad_line_of_a_model_is_seen(line):
     assert check_model(f'"""Networks."""\nimport torch\n\n{line}\n')
 
 
+@pytest.mark.parametrize("file", [file for folder in MODEL_FOLDERS for file in sorted(folder.glob("*.py"))],
+                         ids=lambda file: f"{file.parent.name}/{file.name}")
+def test_no_float64_on_a_device_that_may_have_none(file):
+    """mps has none: what a model computes in it has come to the CPU before."""
+    doubles = re.findall(r"(\S*)\.double\(\)", file.read_text())
+    assert all(before.endswith(".cpu()") for before in doubles)
+    assert "torch.float64" not in file.read_text()
+
+
 # ---- sizes
 
 
