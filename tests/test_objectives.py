@@ -49,7 +49,7 @@ def adam(loss, *nets, state, lr, betas=(0.9, 0.999)):
     assert tuple(state["param_groups"][0]["betas"]) == betas
     for i, (p, g) in enumerate(zip(parameters, torch.autograd.grad(loss, parameters), strict=True)):
         found = state["state"][i]["exp_avg"].double() / (1 - betas[0])
-        assert (found - g).norm() <= 5e-3 * g.norm(), i
+        assert (found - g).norm() <= 1e-2 * g.norm(), i
         p.data -= lr * g / (g.abs() + 1e-8)
 
 
@@ -91,7 +91,7 @@ def test_conditional_gan(one_update, monkeypatch, fields, smoothing):
     if "networks" in fields:  # dropout draws, which float64 would do otherwise
         monkeypatch.setattr(torch.nn.Dropout, "forward", lambda self, x: x)
     flags += ["--lr", 2e-4, "--smoothing", smoothing]
-    nets, after, x, losses, states = one_update("Conditional_GAN", fields, *flags)
+    nets, after, x, losses, states = one_update("Conditional_GAN", {"init": "he", **fields}, *flags)
     x, y, z = x.double(), labels_of_the_batch(), torch.randn(32, 100).double()
     noise = [0.1 * torch.randn(x.shape).double() for _ in range(3)]
     G, D = nets["G"], nets["D"]
@@ -112,7 +112,7 @@ def test_conditional_gan_with_a_classifier(one_update, tmp_path):
     assert train_here(ROOT / "Classification", "--dataset", "digits", "--max-steps", 1, "--out-dir", place)[0] == 0
     path = place / "checkpoints" / "checkpoint.pt"
     C = trained("Classification", path, torch.device("cpu"))["net_ema"].double()
-    nets, _, x, losses, states = one_update("Conditional_GAN", {}, "--lr", 2e-4, "--classifier", path,
+    nets, _, x, losses, states = one_update("Conditional_GAN", {"init": "he"}, "--lr", 2e-4, "--classifier", path,
                                             "--class-weight", 3)
     assert not any(p.requires_grad for p in C.parameters()) and not C.training
     G, D, x, y = nets["G"], nets["D"], x.double(), labels_of_the_batch()
@@ -124,6 +124,13 @@ def test_conditional_gan_with_a_classifier(one_update, tmp_path):
     adam(torch.nn.functional.softplus(-D(fake + noise[2], y)).mean() + 3 * class_loss, G, state=states[0], lr=2e-4,
          betas=(0, 0.99))
     assert losses["C"] == pytest.approx(class_loss.item(), rel=1e-3)
+
+
+def test_first_weights_of_a_conditional_discriminator():
+    """As large as if D had no inputs but the image and one plane: of a label's ten planes nine are 0."""
+    torch.manual_seed(0)
+    weight = load_model("Conditional_GAN").build(init="he", d_width=512)["D"].net[0].weight
+    assert weight.shape[1] == 11 and weight.std().item() == pytest.approx(math.sqrt(2 / (2 * 16)), rel=0.02)
 
 
 def test_a_classifier_of_another_kind_is_refused(tmp_path):
