@@ -38,13 +38,14 @@ class VirtualBatchNorm(nn.Module):
         self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
 
     def forward(self, x):
-        flat = x.float().flatten(2) if x.dim() > 2 else x.float()[..., None]  # (n + N, width, pixels)
-        own = torch.stack([flat.mean(2), flat.square().mean(2)])  # (2, n + N, width)
-        reference = own[:, :self.n].mean(1, keepdim=True)
-        share = 1 / (self.n + 1)
-        mixed = share * own[:, self.n:] + (1 - share) * reference
-        mean, square = torch.cat([reference.expand(-1, self.n, -1), mixed], 1)
-        scale = self.weight * torch.rsqrt(square - mean.square() + self.eps)
+        flat = at_least_float32(x).flatten(2) if x.dim() > 2 else at_least_float32(x)[..., None]
+        own, variance = flat.mean(2), flat.var(2, unbiased=False)  # (n + N, width)
+        reference = own[:self.n].mean(0)
+        spread = (variance[:self.n] + (own[:self.n] - reference).square()).mean(0)
+        share = torch.cat([own.new_zeros(self.n, 1), own.new_full((len(x) - self.n, 1), 1 / (self.n + 1))])
+        mean = share * own + (1 - share) * reference
+        variance = share * (variance + (own - mean).square()) + (1 - share) * (spread + (reference - mean).square())
+        scale = self.weight * torch.rsqrt(variance + self.eps)
         shape = (*mean.shape, *[1] * (x.dim() - 2))
         return (x * scale.view(shape) + (self.bias - mean * scale).view(shape)).to(x.dtype)
 
