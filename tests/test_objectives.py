@@ -133,6 +133,45 @@ def test_first_weights_of_a_conditional_discriminator():
     assert weight.shape[1] == 11 and weight.std().item() == pytest.approx(math.sqrt(2 / (2 * 16)), rel=0.02)
 
 
+@pytest.mark.parametrize("term", ["both", "real", "none"])
+def test_acgan(one_update, term):
+    """Classes by log P(C = c) of one softmax over the logits; of generated images they are those asked for."""
+    nets, after, x, losses, states = one_update("ACGAN", {}, "--lr", 2e-4, "--class-term", term, "--class-weight", 2)
+    x, c, z = x.double(), labels_of_the_batch(), torch.randn(32, 100).double()
+    noise = [0.1 * torch.randn(x.shape).double() for _ in range(3)]
+    G, D, weight = nets["G"], nets["D"], 0 if term == "none" else 2
+    fake = G(z, c)
+
+    def log_likelihoods(images):
+        """log P(S = real), log P(S = fake), log P(C = c)."""
+        source, classes = D(images)
+        p = torch.sigmoid(source[:, 0])
+        return p.log(), (1 - p).log(), (classes.exp() / classes.exp().sum(1, keepdim=True))[torch.arange(32), c].log()
+
+    (real, _, of_real), (_, generated, of_generated) = map(log_likelihoods, (x + noise[0], fake.detach() + noise[1]))
+    class_loss = -(of_real + of_generated if term == "both" else of_real).mean()
+    d_loss = -(real + generated).mean()
+    adam(d_loss + weight * class_loss, D, state=states[1], lr=2e-4, betas=(0, 0.99))
+    real, _, of_fake = log_likelihoods(fake + noise[2])
+    adam(-real.mean() - weight * of_fake.mean(), G, state=states[0], lr=2e-4, betas=(0, 0.99))
+    expected = {"D": d_loss, "G": -real.mean(), "class of D": class_loss, "class of G": -of_fake.mean()}
+    assert {name: losses[name] for name in expected} == pytest.approx(
+        {name: value.item() for name, value in expected.items()}, rel=1e-3)
+    assert_like({name: after[name] for name in "GD"}, {"G": G, "D": D}, 2e-4)
+
+
+def test_class_accuracy_of_the_acgan():
+    figures = load_file(ROOT / "ACGAN" / "figures.py")
+
+    class Reads(torch.nn.Linear):  # two of three classes, from images that hold them in each pixel
+        def forward(self, x):
+            return x[:, :1, 0, 0], torch.nn.functional.one_hot((x[:, 0, 0, 0] * 255).round().long().clamp(max=1), 3)
+
+    classes = torch.arange(30) % 3
+    images = classes.to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 32, 32)
+    assert figures.class_accuracy(Reads(1, 1), data.Dataset(images, classes)) == pytest.approx(2 / 3)
+
+
 def test_a_classifier_of_another_kind_is_refused(tmp_path):
     assert train_here(ROOT / "GAN", "--dataset", "digits", "--max-steps", 1, "--out-dir", tmp_path)[0] == 0
     path = tmp_path / "checkpoints" / "checkpoint.pt"
