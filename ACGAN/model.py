@@ -34,16 +34,17 @@ class Discriminator(nn.Module):
         return self.net(x).tensor_split([1], 1)
 
 
-def build(latent_dim=100, channels=1, image_size=32, classes=10, norm="batch", d_width=32, init="he", average=True):
+def build(latent_dim=100, channels=1, image_size=32, classes=10, norm="batch", g_width=32, d_width=32, init="he",
+          average=True):
     """G: z (N, latent_dim), labels int64 (N,) -> images (N, channels, image_size, image_size) in [0, 1].
     D: images -> logits (N, 1), the sigmoid of which is the paper's P(S = real|x), and logits (N, classes), the softmax
     of which is its P(C|x).
     G_ema (where average): a copy of G, to hold the moving average of its weights.
 
-    norm: of G: "batch" or "none"."""
-    G = Generator(Up(latent_dim + classes, channels, image_size, norm=norm), latent_dim, classes)
+    g_width, d_width: channels of G's last and of D's first stage. norm: of G, "batch" or "none"."""
+    G = Up(latent_dim + classes, channels, image_size, stage_widths(image_size, g_width)[::-1], norm)
     D = Discriminator(Down(channels, 1 + classes, image_size, stage_widths(image_size, d_width)))
-    nets = {"G": initialize(G, init), "D": initialize(D, init)}
+    nets = {"G": initialize(Generator(G, latent_dim, classes), init), "D": initialize(D, init)}
     if average:
         nets["G_ema"] = copy.deepcopy(nets["G"])
     return nets

@@ -10,7 +10,7 @@ D ascends L_S + L_C, G ascends L_C - L_S. As in the GAN, G ascends log P(S = rea
 Departures:
 - D's step and G's share one z and one c, the labels of the batch; z ~ N(0, I).
 - Adam, 1e-3, falling at the end, betas (0, 0.99), in batches of 32 (the paper: 2e-4, (0.5, 0.999), 100).
-- D has half of G's channels, BatchNorm and no dropout (the paper: dropout of one half at each stage).
+- G and D have half of DCGAN's channels; D has BatchNorm and no dropout (the paper: one half at each stage).
 - Images lie in [0, 1] behind a sigmoid (the paper: tanh); weights start after He et al. (--init dcgan: N(0, 0.02)).
 - D sees images through constant noise (--instance-noise 0: without).
 - Samples come from a moving average of G (--ema 0: from G).
@@ -47,7 +47,8 @@ class Options(BaseOptions):
     beta1: Decay = 0.0  # Adam's decay of the gradient's mean
     beta2: Decay = 0.99  # Adam's decay of the gradient's square
     instance_noise: NonNegative = 0.1  # standard deviation of the noise on the images, real or not, that D sees
-    d_width: Count = 32  # channels of D's first stage; G's last has 64
+    g_width: Count = 32  # channels of G's last stage
+    d_width: Count = 32  # channels of D's first stage
     init: Literal["pytorch", "dcgan", "he"] = "he"  # initial weights: PyTorch's, N(0, 0.02), or He et al.'s
     norm: Literal["batch", "none"] = "batch"  # BatchNorm in G, or not
     ema: Decay = 0.999  # decay of the moving average of G that samples are drawn from; 0: draw them from G itself
@@ -58,7 +59,7 @@ def main():
     opt = run.options
     classes = len(run.train.classes)
     nets = run.networks(model.build, latent_dim=opt.latent_dim, classes=classes, init=opt.init, norm=opt.norm,
-                       d_width=opt.d_width, average=opt.ema > 0, **run.image)
+                       g_width=opt.g_width, d_width=opt.d_width, average=opt.ema > 0, **run.image)
     G, D = nets["G"], nets["D"]
     t = run.tensor("t", 0.0)  # updates so far, a tensor so that the update can be one CUDA graph
     lr = run.schedule(lambda share: opt.lr * min(1, (1 - share) / opt.lr_fall))  # share: of the run, done
