@@ -56,6 +56,19 @@ class Dataset:
         """The data set of some of the images: which is a slice or a tensor of indices."""
         return Dataset(self.images[which], self.labels[which], self.classes)
 
+    def stratified(self, n, seed):
+        """The data set of n images, drawn by the seed: of each class as many, or of some, also drawn, one more.
+
+        Raises InputError where n is less than one a class, or more than a class has."""
+        generator, labels = torch.Generator().manual_seed(seed), self.labels.cpu()
+        order, classes = torch.randperm(len(self), generator=generator), len(self.classes)
+        more = torch.randperm(classes, generator=generator)[:n % classes].tolist()
+        chosen = [order[labels[order] == c][:n // classes + (c in more)] for c in range(classes)]
+        if n < classes or sum(map(len, chosen)) < n:
+            raise InputError(f"--labels: {n} are too {'few' if n < classes else 'many'} for {classes} classes "
+                             f"of {torch.bincount(labels, minlength=classes).min()} images and more")
+        return self[torch.cat(chosen).to(self.labels.device)]
+
     def batches(self, size):
         """Every image once, in order: pairs of float32 (size, C, H, W) in [0, 1] and labels. The last is smaller."""
         for images, labels in zip(self.images.split(size), self.labels.split(size), strict=True):
@@ -260,7 +273,7 @@ class Batches:
     Args:
         sets: one or more tuples of tensors with equal first dimension (one set each: two domains, a labelled subset).
             Each set is shuffled anew every time it has been gone through; within one such pass no element comes twice,
-            and what is left of the last batch is left out.
+            and what is left of the last batch is left out. A second set that is smaller than a batch is repeated.
         batch_size: elements of each set in one batch, over all ranks together.
         n: this many batches at once, of shape (n, batch_size, ...); None: one, (batch_size, ...).
         rank, ranks: this process takes its own slice of every batch.
@@ -269,13 +282,14 @@ class Batches:
 
     def __init__(self, *sets, batch_size, n=None, seed=0, rank=0, ranks=1):
         self.size = batch_size * (n or 1)  # elements of each set drawn at once, over all ranks together
-        if any(len(tensors[0]) < self.size for tensors in sets):
-            images = min(len(tensors[0]) for tensors in sets)
+        if len(sets[0][0]) < self.size:
             times = f"{n} times " if n else ""
-            raise InputError(f"--batch-size: {times}{batch_size} is larger than the set of {images:,} images")
+            raise InputError(f"--batch-size: {times}{batch_size} is larger than the set of {len(sets[0][0]):,} images")
         if batch_size % ranks:
             raise InputError(f"--batch-size: {batch_size} does not divide by {ranks} ranks")
-        self.sets, self.shape, self.seed = sets, (n, batch_size) if n else (batch_size,), seed
+        self.sets = [tuple(torch.cat([tensor] * -(-self.size // len(tensor))) for tensor in tensors)
+                     if len(tensors[0]) < self.size else tensors for tensors in sets]
+        self.shape, self.seed = (n, batch_size) if n else (batch_size,), seed
         share = batch_size // ranks
         self.part = slice(rank * share, (rank + 1) * share)
         self.per_epoch = len(sets[0][0]) // self.size

@@ -133,12 +133,13 @@ class Run:
         return acceleration.accelerate(update, self._device, self.options.precision, (
             lambda: (self._networks.values(), self._optimizers, self._tensors.values())) if graph else None)
 
-    def batches(self, n=None):
+    def batches(self, n=None, also=None):
         """Yields (x, label), epoch after epoch: x float32 (batch, C, H, W) in [0, 1], label int64 (batch,); with n the
-        n batches of one update, (n, batch, C, H, W) and (n, batch). Between two updates it reads losses and saves
-        checkpoints, after the last it writes curves, GIF, run.json."""
+        n batches of one update, (n, batch, C, H, W) and (n, batch). With `also`, another `common.data.Dataset`, its x
+        and label follow. Between two updates it reads losses and saves checkpoints, after the last it writes curves,
+        GIF, run.json."""
         with self._refusing():
-            self._begin(n)
+            self._begin(n, also)
         with self._refusing(), Signals() as stop:
             while self._history.step < self._last and not stop:
                 for tensor, function in self._schedules:
@@ -185,10 +186,11 @@ class Run:
     def _epoch_ends(self):
         return self._history.step % self._batches.per_epoch == 0
 
-    def _begin(self, n):
+    def _begin(self, n, also):
         opt, rank = self.options, distribution.rank()
-        self._batches = data.Batches((self.train.images, self.train.labels), batch_size=opt.batch_size, n=n,
-                                     seed=opt.seed, rank=rank, ranks=distribution.ranks())
+        sets = [(part.images, part.labels) for part in (self.train, also) if part]
+        self._batches = data.Batches(*sets, batch_size=opt.batch_size, n=n, seed=opt.seed, rank=rank,
+                                     ranks=distribution.ranks())
         self._whole = opt.epochs * self._batches.per_epoch  # updates of the run, which --max-steps may cut
         if self._saved and self._schedules:
             options.check_length(opt, self._saved["options"])

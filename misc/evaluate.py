@@ -27,6 +27,7 @@ from misc.places import find_checkpoint, find_folder  # noqa: E402
 DIGITS = ("mnist", "usps", "digits")  # data sets that the scoring classifier knows
 TITLES = {"fid": "FID", "kid": "KID", "is": "IS", "precision": "precision", "recall": "recall",
           "class_kl": "KL of classes", "nearest": "nearest training image", "agreement": "label agreement",
+          "class_recall": "recall in a class", "class_spread": "spread in a class", "reading": "1-NN from samples",
           "inception_fid": "Inception FID"}
 REAL = "real images"
 
@@ -61,15 +62,16 @@ def references(options, root):
 
 
 def some(images, n, seed):
-    """n of the images (all, where there are fewer), chosen by the seed."""
+    """n of the images or labels (all, where there are fewer), chosen by the seed."""
     return images[torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:n]]
 
 
 def floor(train, test, n, seed=0):
     """The metrics of real images, what a perfect model would reach: n training images are scored like generated ones;
-    `nearest` alone is that of the test images."""
-    return {**metrics.measure(some(train, n, seed), test, train),
-            "nearest": metrics.nearest(test, train)[0].median().item()}
+    `nearest` alone is that of the test images. Both are data sets."""
+    images, labels = (some(part, n, seed) for part in (train.images, train.labels))
+    return {**metrics.measure(images, test.images, train.images, labels, test.labels),
+            "nearest": metrics.nearest(test.images, train.images)[0].median().item()}
 
 
 def inception_metric():
@@ -190,10 +192,14 @@ def main():
         inside = (folder / "checkpoints") in path.parents  # then its folder is named like the variant
         out = folder / "samples" / (path.parent.relative_to(folder / "checkpoints") if inside else "") / "evaluation"
     name = "generated" if name == REAL else name
-    train, test = (part.images for part in references(options, root))
-    metrics.check(images, test)
+    train, test = references(options, root)
+    metrics.check(images, test.images)
     out = writable_folder(opt.out_dir or out, "--out-dir")
-    columns = {name: metrics.measure(images, test, train, labels), REAL: floor(train, test, len(images))}
+    columns = {name: metrics.measure(images, test.images, train.images, labels, test.labels),
+               REAL: floor(train, test, len(images))}
+    if labels is None:  # what asks for labels says nothing beside a model that has none
+        columns[REAL] = {metric: value for metric, value in columns[REAL].items() if metric in columns[name]}
+    train, test = train.images, test.images
     if inception:
         columns[name]["inception_fid"] = inception_fid(inception, images, test)
         columns[REAL]["inception_fid"] = inception_fid(inception, some(train, len(images), 0), test)

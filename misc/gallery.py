@@ -19,6 +19,9 @@ GLOSSARY = {
     "KL of classes": "how unevenly the ten digits are drawn: 0 is even, 2.3 is one digit alone",
     "nearest": "distance to the nearest training image; far below that of real images: learnt by heart",
     "label agreement": "share of images that show the digit asked for",
+    "recall in a class": "recall among the images of one digit, the mean of the ten",
+    "spread in a class": "how far two images of one digit lie apart, beside two real ones: 1 is as varied",
+    "1-NN from samples": "accuracy on real test images of a classifier that knows nothing but generated ones",
     "min": "minutes of training, where it was timed with nothing else on the machine",
 }
 STYLE = """

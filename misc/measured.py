@@ -19,8 +19,10 @@ from misc import metrics, scorer  # noqa: E402
 
 # the metrics of all that generates; what else a train.py recorded has its own name
 COLUMNS = {"fid": "FID", "kid": "KID", "is": "IS", "precision": "precision", "recall": "recall",
-           "class_kl": "KL of classes", "nearest": "nearest", "agreement": "label agreement"}
-DIGITS = {"fid": 2, "kid": 2, "is": 2, "precision": 3, "recall": 3, "class_kl": 4, "nearest": 2, "agreement": 4}
+           "class_kl": "KL of classes", "nearest": "nearest", "agreement": "label agreement",
+           "class_recall": "recall in a class", "class_spread": "spread in a class", "reading": "1-NN from samples"}
+DIGITS = {"fid": 2, "kid": 2, "is": 2, "precision": 3, "recall": 3, "class_kl": 4, "nearest": 2, "agreement": 4,
+          "class_recall": 3, "class_spread": 3, "reading": 4}
 KEYS = ("title", "group", "idea", "paper", "variant", "figure", "unit", "picture", "reported", "note")
 GROUPS = ("Autoencoders", "GANs", "With labels", "Two domains", "Classifiers and more")  # others follow, these last:
 YOURS = "Yours"

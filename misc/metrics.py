@@ -12,7 +12,7 @@ from torch import nn
 from common.options import InputError
 from misc import scorer
 
-HIGHER_IS_BETTER = ("accuracy", "is", "precision", "recall", "agreement")
+HIGHER_IS_BETTER = ("accuracy", "is", "precision", "recall", "agreement", "class_recall", "class_spread", "reading")
 
 
 def given(num_features):
@@ -88,6 +88,19 @@ def agreement(logits, labels):
     return (logits.argmax(1) == labels).double().mean().item()
 
 
+def within_classes(real, real_labels, fake, labels, k=3):
+    """(recall, spread), each the mean over the classes: the share of a class's real images that lie within the manifold
+    of the fake ones that were asked for (as in `precision_recall`), and the mean distance of two fake images over that
+    of two real ones. 1 is as varied as the data; None where no class has k + 1 images of each kind."""
+    parts = [(real[real_labels == c], fake[labels == c]) for c in real_labels.unique().tolist()]
+    parts = [(ours, theirs) for ours, theirs in parts if min(len(ours), len(theirs)) > k]
+    if not parts:
+        return None
+    recall = sum(_share_within(theirs, ours, k) for ours, theirs in parts)
+    spread = sum((torch.pdist(theirs).mean() / torch.pdist(ours).mean()).item() for ours, theirs in parts)
+    return recall / len(parts), spread / len(parts)
+
+
 def nearest(images, others, size=500):
     """For each image the Euclidean distance of its pixels in [0, 1] to the nearest of the others, and its index:
     float32 (N,), int64 (N,)."""
@@ -104,13 +117,15 @@ def check(images, real):
     scorer.check(images)
 
 
-def measure(images, real, train, labels=None):
+def measure(images, real, train, labels=None, real_labels=None):
     """All metrics of images, as {name: number}: fid, kid, is, precision, recall, class_kl, nearest (the median distance
-    to the nearest training image; far below that of real test images: memorised), agreement where labels are given.
+    to the nearest training image; far below that of real test images: memorised); where labels are given agreement,
+    class_recall and class_spread of `within_classes`, and reading: the share of the real images whose digit is that
+    of the nearest of `images` (what the samples teach a classifier that has nothing else).
 
     Args:
         images: what is scored. real: the images it is held against. train: the images a model could have memorised.
-        labels: int64 (N,), the digits that were asked for.
+        labels: int64 (N,), the digits that were asked for. real_labels: int64, those of `real`.
     Raises InputError as `check` does."""
     check(images, real)
     (fake_features, logits), (real_features, _) = scorer.score(images), scorer.score(real)
@@ -118,4 +133,9 @@ def measure(images, real, train, labels=None):
     values = {"fid": fid(real_features, fake_features), "kid": kid(real_features, fake_features),
               "is": inception_score(logits), "precision": precision, "recall": recall, "class_kl": class_kl(logits),
               "nearest": nearest(images, train)[0].median().item()}
-    return values if labels is None else {**values, "agreement": agreement(logits, labels)}
+    if labels is None:
+        return values
+    values["agreement"] = agreement(logits, labels)
+    if within := within_classes(real_features, real_labels, fake_features, labels):
+        values["class_recall"], values["class_spread"] = within
+    return {**values, "reading": (labels[nearest(real, images)[1]] == real_labels).double().mean().item()}

@@ -303,7 +303,7 @@ def one_seed(folder, work, seed, opt, flags):
         images, labels, state = generate(folder, find_checkpoint(work), opt.n, seed,
                                          labels=lambda options: references(options, root)[1].labels)
         known, test = references(state["options"], root)
-        return metrics.measure(images, test.images, known.images, labels)
+        return metrics.measure(images, test.images, known.images, labels, test.labels)
 
     asked = {"flags": flags, "code": code(folder), **({"every": opt.every} if opt.every else {})}
     run = kept(work, "training", Training, asked, trained)
@@ -314,10 +314,11 @@ def one_seed(folder, work, seed, opt, flags):
 def one_baseline(work, name, seed, opt):
     """Measures a baseline. Returns what `one_seed` does."""
     def scored():
-        known, test = (part.images for part in references({}, data.data_dir(opt.data_dir)))
+        known, test = references({}, data.data_dir(opt.data_dir))
         if BASELINES[name] is None:
             return {"metrics": floor(known, test, opt.n, seed), "run": made_now()}
-        return {"metrics": metrics.measure(BASELINES[name](known, opt.n, seed), test, known), "run": made_now()}
+        images = BASELINES[name](known.images, opt.n, seed)
+        return {"metrics": metrics.measure(images, test.images, known.images), "run": made_now()}
 
     return kept(work, "metrics", Baseline, measuring(opt), scored, renew=True)
 

@@ -524,6 +524,30 @@ def test_several_sets_of_different_lengths():
         assert len(set(seen)) == 6 and set(seen) <= set(range(7))
 
 
+def test_a_second_set_smaller_than_a_batch_is_repeated():
+    drawn = [Batches(numbers(40), numbers(3), batch_size=8, seed=1)[t][1] for t in range(5)]
+    for batch in drawn:  # of nine, each of the three thrice, eight
+        assert sorted(torch.bincount(batch, minlength=3).tolist()) == [2, 3, 3]
+    assert len({tuple(batch.tolist()) for batch in drawn}) > 1
+
+
+def test_stratified():
+    labels = torch.arange(300) % 10
+    some = data.Dataset(torch.arange(300).view(-1, 1, 1, 1), labels)
+    for n in (10, 25, 100):
+        few = some.stratified(n, seed=4)
+        counts = torch.bincount(few.labels, minlength=10)
+        assert len(few) == n and counts.max() - counts.min() == (n % 10 > 0)
+        assert len(few.images.unique()) == n and torch.equal(few.images.flatten() % 10, few.labels)
+        assert torch.equal(few.images, some.stratified(n, seed=4).images)
+        assert not torch.equal(few.images, some.stratified(n, seed=5).images)
+    picked = torch.stack([torch.bincount(some.stratified(25, seed=s).labels, minlength=10) for s in range(40)])
+    assert (picked.float().mean(0) - 2.5).abs().max() < 0.35  # which classes have one more is drawn, too
+    for n, problem in ((9, "9 are too few for 10 classes"), (310, "310 are too many for 10 classes of 30 images")):
+        with pytest.raises(InputError, match=f"--labels: {problem}"):
+            some.stratified(n, seed=0)
+
+
 def test_equal_sets_have_orders_of_their_own():
     a, b = zip(*(Batches(numbers(40), numbers(40), batch_size=20)[t] for t in range(2)), strict=True)
     assert torch.cat(a).tolist() != torch.cat(b).tolist()
@@ -558,7 +582,5 @@ def test_several_batches_at_once():
 def test_batches_refuse():
     with pytest.raises(InputError, match="6 is larger than the set of 5"):
         Batches(numbers(5), batch_size=6)
-    with pytest.raises(InputError, match="6 is larger than the set of 5"):
-        Batches(numbers(50), numbers(5), batch_size=6)
     with pytest.raises(InputError, match="does not divide by 3 ranks"):
         Batches(numbers(50), batch_size=4, ranks=3)

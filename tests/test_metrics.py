@@ -87,6 +87,22 @@ def test_classes():
     assert metrics.agreement(logits[:4], torch.tensor([0, 1, 5, 3])) == 0.75
 
 
+def test_within_classes():
+    real, labels = features(60, 8), torch.arange(60) % 3
+    fake = real + 5 * labels[:, None]  # each class elsewhere than the real one: only class 0 is where it should be
+    expected = np.mean([metrics.precision_recall(real[labels == c], fake[labels == c])[1] for c in range(3)])
+    recall, spread = metrics.within_classes(real, labels, fake, labels)
+    assert recall == pytest.approx(expected) and 0.3 < recall < 0.7 and spread == pytest.approx(1)
+    scale = torch.tensor([1.0, 0.5, 0.0])[labels][:, None]  # class 2: the same image always
+    assert metrics.within_classes(real, labels, real * scale, labels)[1] == pytest.approx(0.5)
+    middle = metrics.within_classes(real, labels, real * 0.1, labels)
+    assert middle[0] < 0.5 and middle[1] == pytest.approx(0.1)
+    few = labels.clone()
+    few[labels == 2] = 0  # class 2 was never asked for: the others count
+    assert metrics.within_classes(real, labels, real, few)[0] == 1
+    assert metrics.within_classes(real[:3], labels[:3], real[:3], labels[:3]) is None
+
+
 def test_nearest():
     pool = torch.randint(0, 256, (50, 1, 32, 32), generator=torch.Generator().manual_seed(0)).byte()
     images = pool[[7, 3]].clone()
@@ -135,6 +151,20 @@ def cases():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(metrics, "kid", functools.partial(metrics.kid, subsets=10))  # 100 take most of the time
         return {name: metrics.measure(part, real, train.images) for name, part in images.items()}
+
+
+def test_what_is_asked_of_labels(cases):
+    """One image a digit: all is read, nothing varies; the labels of others: nothing is read."""
+    train, test = (part[:1000] for part in (data.load("mnist", data.data_dir(), train=t) for t in (True, False)))
+    one = torch.stack([train.images[train.labels == c][0] for c in range(10)])[train.labels]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, "kid", functools.partial(metrics.kid, subsets=2))
+        real, poor, wrong = (metrics.measure(images, test.images, train.images, labels, test.labels)
+                             for images, labels in ((train.images, train.labels), (one, train.labels),
+                                                    (train.images, (train.labels + 1) % 10)))
+    assert real["class_recall"] > 0.6 and 0.9 < real["class_spread"] < 1.1 and real["reading"] > 0.8
+    assert poor["agreement"] == 1 and poor["class_recall"] < 0.1 and poor["class_spread"] == 0 < poor["reading"] < 0.6
+    assert wrong["agreement"] < 0.01 and wrong["reading"] < 0.05 and wrong["class_recall"] < 0.3
 
 
 def test_fid_and_kid_order_the_cases(cases):
