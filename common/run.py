@@ -135,9 +135,8 @@ class Run:
 
     def batches(self, n=None, also=None):
         """Yields (x, label), epoch after epoch: x float32 (batch, C, H, W) in [0, 1], label int64 (batch,); with n the
-        n batches of one update, (n, batch, C, H, W) and (n, batch). With `also`, another `common.data.Dataset`, its x
-        and label follow. Between two updates it reads losses and saves checkpoints, after the last it writes curves,
-        GIF, run.json."""
+        n batches of one update, (n, batch, C, H, W) and (n, batch); with `also`, a `common.data.Dataset`, its x and
+        label besides. In between it reads losses and saves checkpoints; at the end come curves, GIF, run.json."""
         with self._refusing():
             self._begin(n, also)
         with self._refusing(), Signals() as stop:
@@ -188,9 +187,8 @@ class Run:
 
     def _begin(self, n, also):
         opt, rank = self.options, distribution.rank()
-        sets = [(part.images, part.labels) for part in (self.train, also) if part]
-        self._batches = data.Batches(*sets, batch_size=opt.batch_size, n=n, seed=opt.seed, rank=rank,
-                                     ranks=distribution.ranks())
+        self._batches = data.Batches(*((part.images, part.labels) for part in (self.train, also) if part), n=n,
+                                     batch_size=opt.batch_size, seed=opt.seed, rank=rank, ranks=distribution.ranks())
         self._whole = opt.epochs * self._batches.per_epoch  # updates of the run, which --max-steps may cut
         if self._saved and self._schedules:
             options.check_length(opt, self._saved["options"])
