@@ -34,7 +34,7 @@ from baselines import BASELINES  # noqa: E402
 from evaluate import DIGITS, floor, references  # noqa: E402
 from generate import generate  # noqa: E402
 
-from common import Count, Whole, data  # noqa: E402
+from common import Whole, data  # noqa: E402
 from common.files import lock, writable_folder  # noqa: E402
 from common.log import environment, say, write_json  # noqa: E402
 from common.models import load_file  # noqa: E402
@@ -53,7 +53,7 @@ class Options:
     model: tyro.conf.Positional[str]  # the model's folder, for instance GAN, or: baselines
     seeds: tuple[int, ...] = (0, 1, 2)  # of training and of sampling
     variant: str = "default"  # the name of these settings in result.json
-    n: Count = 10_000  # images drawn and measured for each seed
+    n: Whole = 10_000  # images drawn and measured for each seed; 0: none, only what the training itself measures
     every: Whole = 0  # measure also after each so many epochs, with 2,000 images; 0: at the end alone
     data_dir: Path | None = None  # where the data sets lie; else $FUN_WITH_MNIST_DATA, else data/ of this repository
     pictures: tuple[str, ...] = ()  # those of the first seed that are kept, say: process samples scatter; default: all
@@ -297,7 +297,7 @@ def one_seed(folder, work, seed, opt, flags):
                 **{key: run[key] for key in ("dataset", "steps", "seconds", "device", "threads", "versions")}}
 
     def scored():
-        if not hasattr(load_file(folder / "model.py"), "sample"):
+        if not opt.n or not hasattr(load_file(folder / "model.py"), "sample"):
             return {}
         root = data.data_dir(opt.data_dir)
         images, labels, state = generate(folder, find_checkpoint(work), opt.n, seed,
@@ -350,7 +350,7 @@ def check(opt, flags):
     """Raises InputError, before any work, on what could only fail after it."""
     if not re.fullmatch(r"\w[\w .,+=-]*", opt.variant):  # a folder is named after it
         raise InputError(f"--variant: letters, digits, spaces and .,+=- only, not {opt.variant}")
-    if opt.n < 10:
+    if 0 < opt.n < 10 or not opt.n and (opt.every or opt.model == "baselines"):
         raise InputError(f"--n: {opt.n} images are too few to be measured")
     if not opt.seeds or len(set(opt.seeds)) < len(opt.seeds) or not all(0 <= seed < 2**32 for seed in opt.seeds):
         raise InputError("--seeds: one or more different numbers from 0 on")

@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT))
 import measured  # noqa: E402
 from course import correlations  # noqa: E402
 from gallery import caption, gallery  # noqa: E402
+from labels import accuracies, gains  # noqa: E402
 from measured import COLUMNS, ODD, REAL, as_html, cell, generates, heading, minutes, plain, updates, warn  # noqa: E402
 
 from common.files import replacing  # noqa: E402
@@ -173,6 +174,15 @@ def own_results(model, baselines):
     return with_notes(text, [(model, name, model.entries[name]) for name in variants], own_page=True)
 
 
+def gain_table(model):
+    """How much each form of a model gains on the first, a row a number of labels, see misc/labels.py."""
+    found = accuracies(model.entries)
+    gained = gains(found) if found else {}
+    rows = [[str(n), *("{:+.1f} ± {:.1f}".format(*of[n]) if n in of else "" for of in gained.values())]
+            for n in sorted({n for of in gained.values() for n in of}, reverse=True)]
+    return table(["labels", *map(plain, gained)], rows) if rows else ""
+
+
 def runs(model):
     """Every seed of every variant, a column each, with the command and where it ran."""
     texts = []
@@ -252,7 +262,8 @@ def blocks(page, root, models, baselines):
     variants = {name for model in models for name in model.entries}
     return {"strip": lambda: strip(page, models), "models": lambda: tiles(page, models),
             "results": lambda: own_results(model, baselines) if model else overview(page, models, baselines),
-            **({"runs": lambda: runs(model), "pictures": lambda: pictures(page, model)} if model else {}),
+            **({"runs": lambda: runs(model), "pictures": lambda: pictures(page, model),
+                "gains": lambda: gain_table(model)} if model else {}),
             "baselines": lambda: metric_table(baselines, {}), "speed": lambda: speed(root),
             **{f"variant {name}": lambda name=name: variant_table(page, models, name) for name in variants}}
 

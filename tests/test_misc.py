@@ -14,6 +14,7 @@ import torch
 from conftest import load_model, write_idx
 from forked import Forked
 from running import ROOT, run_here, train_here
+from scipy.stats import ttest_rel
 from test_resume import make_narrow
 
 from common import checkpoint, data
@@ -376,6 +377,18 @@ def test_seeds_of_a_model_that_does_not_generate(repository, monkeypatch):
     assert set(entry["metrics"]) == {"accuracy"} and 0 <= entry["metrics"]["accuracy"]["mean"] <= 1
 
 
+def test_seeds_without_images(repository, capsys):
+    """--n 0 keeps what the training has measured, and draws nothing; later the images of the same training are."""
+    args = ("--seeds", "0", *SHORT, "--max-steps", "2")
+    assert seeds_here(capsys, repository, "--n", "0", *args)[0] == 0
+    file = repository / "GAN" / "results" / "result.json"
+    entry = json.loads(file.read_text())["default"]
+    assert entry["images"] == 0 and entry["metrics"] == {}
+    assert seeds_here(capsys, repository, *args)[0] == 0
+    later = json.loads(file.read_text())["default"]
+    assert later["images"] == 100 and "fid" in later["metrics"] and later["runs"] == entry["runs"]
+
+
 def test_damaged_records_are_told_before_any_work(repository, capsys):
     work = repository / "GAN" / "checkpoints" / "seeds" / "default" / "1"
     work.mkdir(parents=True)
@@ -494,6 +507,41 @@ def test_rank_correlation_of_a_loss():
     falls = [{"fid": fid, "losses": {"a": fid ** 2, "b": -fid, "c": 1.0}} for fid in (9, 5, 4, 2)]
     assert correlation(falls, "a") == pytest.approx(1) and correlation(falls, "b") == pytest.approx(-1)
     assert correlation(falls, "c") is None and correlation(falls[:2], "a") is None
+
+
+FEW = {"plain, 100 labels": {0: 0.8, 1: 0.7, 2: 0.9, 5: 0.1}, "plain, 20 labels": {0: 0.5},
+       "better, 100 labels": {2: 0.95, 0: 0.88, 1: 0.76}, "better, 20 labels": {0: 0.7, 1: 0.6}, "default": {0: 0.3}}
+
+
+def of_few_labels():
+    return {variant: {"seeds": list(seeds), "metrics": {"accuracy": {"seeds": list(seeds.values())}}}
+            for variant, seeds in FEW.items()}
+
+
+def test_gains_are_those_of_pairs(monkeypatch):
+    """Against scipy's interval of the paired t-test; one pair says nothing of its spread."""
+    monkeypatch.syspath_prepend(str(MISC))
+    labels = load_file(MISC / "labels.py")
+    found = labels.accuracies(of_few_labels())
+    assert list(found) == ["plain", "better"] and list(found["better"]) == [100, 20]
+    (mean, half), = labels.gains(found)["better"].values()
+    expected = ttest_rel([88, 76, 95], [80, 70, 90]).confidence_interval(0.95)
+    assert (mean - half, mean + half) == pytest.approx((expected.low, expected.high))
+
+
+def test_accuracies_over_labels_are_drawn(capsys, repository, monkeypatch):
+    folder = repository / "GAN"
+    assert "FORM, N labels" in refused(capsys, "labels", folder)
+    run, entries = {"device": "", "versions": {"torch": ""}, "date": "", "threads": 1}, of_few_labels()
+    for entry in entries.values():
+        entry["metrics"]["accuracy"] |= {"mean": 0.5, "std": None}
+        entry |= {"scorer": scorer.sha256(scorer.WEIGHTS), "images": 0, "command": "", "commit": "",
+                  "runs": [run] * len(entry["seeds"])}
+    (folder / "results").mkdir()
+    (folder / "results" / "result.json").write_text(json.dumps(entries))
+    assert run_here(MISC / "labels.py", folder)[0] == 0
+    assert "better gains on plain: 100 labels +6.3" in capsys.readouterr().err
+    assert (folder / "results" / "default" / "labels.png").exists()
 
 
 @pytest.mark.parametrize("args", [
