@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from common import Count, acceleration, checkpoint  # noqa: E402
+from common import Count, Whole, acceleration, checkpoint  # noqa: E402
 from common.files import replacing  # noqa: E402
 from common.images import save as save_grid  # noqa: E402
 from common.log import say  # noqa: E402
@@ -35,6 +35,7 @@ class Options:
     n: Count | None = None  # how many images; default: 10,000, and 100 for a grid
     variant: str | None = None  # which of the model's variants, where it has some: the name of its samples' folder
     checkpoint: Path | None = None  # another checkpoint than that of the model's folder
+    labels: tuple[Whole, ...] = ()  # asked for, over and over: classes or categories; default: all, if it takes any
     seed: Seed = 0  # of the latent vectors
     batch_size: Count = 500  # images drawn at once
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: cuda or mps where there is one
@@ -46,15 +47,14 @@ def takes_labels(model):
 
 
 def draw(model, nets, n, seed=0, size=500, labels=None):
-    """n images, uint8 (n, C, H, W), and their labels, int64 (n,), or None where the model is not conditional.
+    """n images, uint8 (n, C, H, W), and their labels, int64 (n,), or None where none were given.
 
     Args:
         model: the module of a model.py. nets: what its build returned.
-        labels: int64, what a conditional model is asked for, over and over up to n; None: each digit as often."""
+        labels: int64, what the model is asked for, over and over up to n; None: nothing."""
     device = next(next(iter(nets.values())).parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
-    labels = torch.arange(10) if labels is None else labels
-    labels = labels.repeat(-(-n // len(labels)))[:n].to(device) if takes_labels(model) else None
+    labels = labels if labels is None else labels.repeat(-(-n // len(labels)))[:n].to(device)
     images = []
     with tqdm(total=n, unit=" images", disable=None) as bar:
         for start in range(0, n, size):
@@ -66,20 +66,30 @@ def draw(model, nets, n, seed=0, size=500, labels=None):
     return torch.cat(images), None if labels is None else labels.cpu()
 
 
-def generate(folder, path, n=10_000, seed=0, size=500, device="auto", labels=None):
+def generate(folder, path, n=10_000, seed=0, size=500, device="auto", labels=None, asked=()):
     """`draw` from the model of a folder and a checkpoint. Returns images, labels or None, and the checkpoint.
 
-    labels: a function of the checkpoint's options that gives a conditional model's; default: each class as often.
-
-    Raises InputError where the two do not make a model that generates."""
+    Args:
+        labels: a function of the checkpoint's options that gives a conditional model's; default: each class as often.
+        asked: in their place, classes, or the categories of a model that has found its own.
+    Raises InputError where folder and checkpoint do not make a model that generates, or it cannot be asked for that."""
     state, model = checkpoint.load(path), load_file(folder / "model.py")
     if not hasattr(model, "sample"):
         raise InputError(f"{folder.name} does not generate: its model.py has no function sample")
     nets, device = load_networks(model, state, path), acceleration.find_device(device)
     for net in nets.values():
         acceleration.place(net, device)
-    classes = torch.arange(state["fields"].get("classes", 10))
-    return *draw(model, nets, n, seed, size, labels(state["options"]) if labels else classes), state
+    classes = state["fields"].get("codes", state["fields"].get("classes", 10))
+    if asked and max(asked) >= classes:
+        raise InputError(f"--labels: {folder.name} knows 0 to {classes - 1}, not {max(asked)}")
+    if takes_labels(model) and not asked:
+        wanted = labels(state["options"]) if labels else torch.arange(classes)
+    else:
+        wanted = torch.tensor(asked) if asked else None
+    try:
+        return *draw(model, nets, n, seed, size, wanted), state
+    except ValueError as error:
+        raise InputError(f"--labels: {error}") from None if asked else error
 
 
 def save(path, images, labels, options):
@@ -93,7 +103,8 @@ def main():
     opt = parse(Options)
     folder, grid = find_folder(opt.model), writable_file(opt.out, "--out", ".npz", ".png").suffix == ".png"
     images, labels, state = generate(folder, opt.checkpoint or find_checkpoint(folder, opt.variant),
-                                     opt.n or (100 if grid else 10_000), opt.seed, opt.batch_size, opt.device)
+                                     opt.n or (100 if grid else 10_000), opt.seed, opt.batch_size, opt.device,
+                                     asked=opt.labels)
     if grid:
         save_grid(opt.out, images.float() / 255)
     else:

@@ -109,6 +109,17 @@ def test_generate_gives_labels_of_a_conditional_model(trained, tmp_path):
     with np.load(out) as arrays:
         assert arrays["labels"].tolist() == [i % 10 for i in range(25)]
         assert (arrays["images"][:, 0, 0, 0] == arrays["labels"]).all()
+    assert run_here(MISC / "generate.py", tmp_path, "--n", 5, "--labels", 3, 7, "--batch-size", 2, "--out", out)[0] == 0
+    with np.load(out) as arrays:
+        assert arrays["labels"].tolist() == arrays["images"][:, 0, 0, 0].tolist() == [3, 7, 3, 7, 3]
+    # of a model that may be asked, but need not
+    (tmp_path / "model.py").write_text(CONDITIONAL.replace("labels, z=None", "labels=None, z=None").replace(
+        "    return (labels", "    labels = torch.full((n,), 5) if labels is None else labels\n    return (labels"))
+    for asked, drawn, told in ((("--labels", 4), 4, [4, 4]), ((), 5, None)):
+        assert run_here(MISC / "generate.py", tmp_path, "--n", 2, *asked, "--out", out)[0] == 0
+        with np.load(out) as arrays:
+            assert (arrays["images"] == drawn).all() and (arrays["labels"].tolist() if asked else None) == told
+            assert ("labels" in arrays) == bool(asked)
 
 
 def test_benchmark_refuses_in_one_line(capsys):
@@ -123,6 +134,9 @@ def test_generate_refuses_in_one_line(capsys, trained, tmp_path):
                                           "--out", tmp_path / "x.npz")
     assert "there is no checkpoint" in refused(capsys, "generate", "GAN", "--checkpoint", tmp_path / "x.pt")
     assert "--n" in refused(capsys, "generate", "GAN", "--n", 0)
+    out, asked = tmp_path / "x.npz", ("--checkpoint", trained, "--labels")
+    assert "--labels: a GAN without labels" in refused(capsys, "generate", "GAN", *asked, 3, "--out", out)
+    assert "--labels: GAN knows 0 to 9, not 10" in refused(capsys, "generate", "GAN", *asked, 3, 10, "--out", out)
     damaged = tmp_path / "damaged.pt"
     damaged.write_bytes(trained.read_bytes()[:2000])
     assert "damaged" in refused(capsys, "generate", "GAN", "--checkpoint", damaged, "--out", tmp_path / "x.npz")
