@@ -14,6 +14,7 @@ from torch.distributed import TCPStore
 from common.models import load_file
 
 ROOT = Path(__file__).resolve().parents[1]
+FEW = {"SGAN": ("--labels", 20)}  # flags that a model needs where there are few images
 TRAINABLE = sorted(p.parent for p in [*ROOT.glob("*/train.py"), *ROOT.glob("misc/*/train.py")])
 
 

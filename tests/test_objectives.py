@@ -172,6 +172,81 @@ def test_class_accuracy_of_the_acgan():
     assert figures.class_accuracy(Reads(1, 1), data.Dataset(images, classes)) == pytest.approx(2 / 3)
 
 
+@pytest.mark.parametrize("form", ["classifier", "labelled", "unlabelled", "matching"])
+def test_sgan(one_update, monkeypatch, form):
+    """By the probabilities of one softmax over K classes and FAKE; the classes alone where FAKE is not among them."""
+    monkeypatch.setattr(torch, "randn_like", torch.zeros_like)  # the noise in D, which float64 would draw otherwise
+    nets, after, x, losses, states = one_update("SGAN", {"width": 400}, "--form", form, "--lr", 2e-4)
+    digits = data.load("digits", None)
+    few = digits.stratified(100, 0)
+    _, _, few_x, y = data.Batches(*((part.images, part.labels) for part in (digits, few)), batch_size=32, seed=0)[0]
+    x, few_x, z = x.double(), few_x.double(), torch.randn(32, 100).double()
+    G, D = nets["G"], nets["D"]
+    fake = G(z)
+
+    def p(images):
+        logits = D(images)[0].exp()
+        return logits / logits.sum(1, keepdim=True)
+
+    known, generated = p(few_x), p(fake.detach())
+    of_label = known[torch.arange(32), y]
+    terms = {"class": -(of_label if form == "labelled" else of_label / (1 - known[:, 10])).log().mean()}
+    if form != "classifier":
+        terms["fake"] = -generated[:, 10].log().mean()
+    if form in ("unlabelled", "matching"):
+        terms["real"] = -(1 - p(x)[:, 10]).log().mean()
+    adam(sum(terms.values()), D, state=states[1], lr=2e-4, betas=(0.5, 0.999))
+    D.fix_lengths()
+    for layer in D.trunk:  # of each unit
+        assert not hasattr(layer, "weight") or torch.allclose(layer.weight.square().sum(1), torch.tensor(2.0).double())
+    if form == "classifier":
+        assert not states[0]["state"]  # G is never moved
+    else:
+        generated = p(fake)[:, 10]
+        terms["G"] = {"labelled": generated.log().mean(), "unlabelled": -(1 - generated).log().mean(),
+                      "matching": ((D(x)[1] - D(fake)[1]).sum(0) / 32).norm() ** 2}[form]
+        adam(terms["G"], G, state=states[0], lr=2e-4, betas=(0.5, 0.999))
+    assert losses == pytest.approx({name: value.item() for name, value in terms.items()}, rel=1e-3)
+    assert_like({name: after[name] for name in "GD"}, {"G": G, "D": D}, 2e-4)
+
+
+@pytest.mark.parametrize("form", ["classifier", "labelled", "unlabelled", "matching"])
+def test_an_update_of_the_sgan_sees_the_labels_that_it_was_given(tmp_path, monkeypatch, form):
+    """With wrong labels on all images once the few are drawn, every weight comes out the same."""
+    def weights(place):
+        assert train_here(ROOT / "SGAN", "--dataset", "digits", "--max-steps", 12, "--labels", 20, "--batch-size", 50,
+                          "--form", form, "--out-dir", tmp_path / place)[0] == 0
+        nets = checkpoint.load(next((tmp_path / place).glob("checkpoints/**/checkpoint.pt")))["networks"]
+        return [tensor for net in nets.values() for tensor in net.values()]
+
+    expected, told, stratified = weights("true"), [], data.Dataset.stratified
+
+    def few(digits, n, seed):
+        chosen = stratified(digits, n, seed)
+        told.append((len(chosen), torch.bincount(chosen.labels).tolist()))
+        digits.labels.copy_((digits.labels + 1 + torch.arange(len(digits)) % 8) % 10)
+        return chosen
+
+    monkeypatch.setattr(data.Dataset, "stratified", few)
+    for found, true in zip(weights("false"), expected, strict=True):
+        assert torch.equal(found, true)
+    assert told == [(20, [2] * 10)]
+
+
+def test_accuracy_of_the_sgan_is_over_the_classes():
+    """FAKE is never the answer, however probable."""
+    figures = load_file(ROOT / "SGAN" / "figures.py")
+
+    class Reads(torch.nn.Linear):  # two of three classes, from images that hold them in each pixel
+        def forward(self, x):
+            classes = (x[:, 0, 0, 0] * 255).round().long().clamp(max=1)
+            return torch.cat([torch.nn.functional.one_hot(classes, 3), torch.full((len(x), 1), 9)], 1).float(), None
+
+    classes = torch.arange(30) % 3
+    images = classes.to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 32, 32)
+    assert figures.accuracy({"D_ema": Reads(1, 1)}, data.Dataset(images, classes)) == pytest.approx(2 / 3)
+
+
 def test_a_classifier_of_another_kind_is_refused(tmp_path):
     assert train_here(ROOT / "GAN", "--dataset", "digits", "--max-steps", 1, "--out-dir", tmp_path)[0] == 0
     path = tmp_path / "checkpoints" / "checkpoint.pt"
