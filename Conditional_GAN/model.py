@@ -8,8 +8,33 @@ import torch
 from torch import nn
 from torch.nn.functional import one_hot
 
-from common.blocks import AtLeastFloat32, Down, Up, VirtualBatchNorm, initialize, normalisation, stage_widths
+from common.blocks import AtLeastFloat32, Down, Up, at_least_float32, initialize, normalisation, stage_widths
 from common.updates import evaluating
+
+
+class VirtualBatchNorm(nn.Module):
+    """Virtual batch normalisation (Salimans et al. 2016, arXiv 1606.03498, section 3.5) of (n + N, width, ...), of
+    which the first n are the reference batch.
+
+    That one is normalised by its own statistics; any other by those of the reference batch joined by itself alone, its
+    own mean and mean square with the weight 1 / (n + 1). So what comes out for it does not depend on its batch."""
+
+    def __init__(self, width, n, eps=1e-5):
+        super().__init__()
+        self.n, self.eps = n, eps
+        self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
+
+    def forward(self, x):
+        flat = at_least_float32(x).flatten(2) if x.dim() > 2 else at_least_float32(x)[..., None]
+        own, variance = flat.mean(2), flat.var(2, unbiased=False)  # (n + N, width)
+        reference = own[:self.n].mean(0)
+        spread = (variance[:self.n] + (own[:self.n] - reference).square()).mean(0)
+        share = torch.cat([own.new_zeros(self.n, 1), own.new_full((len(x) - self.n, 1), 1 / (self.n + 1))])
+        mean = share * own + (1 - share) * reference
+        variance = share * (variance + (own - mean).square()) + (1 - share) * (spread + (reference - mean).square())
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        shape = (*mean.shape, *[1] * (x.dim() - 2))
+        return (x * scale.view(shape) + (self.bias - mean * scale).view(shape)).to(x.dtype)
 
 
 class Generator(nn.Module):
@@ -91,14 +116,15 @@ class DenseDiscriminator(nn.Module):
 
 
 def build(latent_dim=100, channels=1, image_size=32, classes=10, networks="conv", norm="batch", reference=32,
-          d_width=32, init="pytorch", average=True):
+          g_width=32, d_width=32, init="pytorch", average=True):
     """G: z (N, latent_dim), labels int64 (N,) -> images (N, channels, image_size, image_size) in [0, 1].
     D: images, labels -> logits (N, 1), the sigmoid of which is the paper's D(x|y).
     G_ema (where average): a copy of G, to hold the moving average of its weights.
 
     Args:
         networks: "conv", or "dense": the paper's.
-        norm: of G: "batch", "none", or "virtual": with a reference batch of so many images."""
+        norm: of G: "batch", "none", or "virtual": with a reference batch of so many images.
+        g_width, d_width: channels of the convolutional G's last and of D's first stage."""
     shape = (channels, image_size, image_size)
     reference = reference if norm == "virtual" else 0
     if reference:
@@ -107,7 +133,7 @@ def build(latent_dim=100, channels=1, image_size=32, classes=10, networks="conv"
     if networks == "dense":
         net, D = DenseGenerator(latent_dim, classes, shape, norm), DenseDiscriminator(classes, shape)
     else:
-        net = Up(latent_dim + classes, channels, image_size, norm=norm)
+        net = Up(latent_dim + classes, channels, image_size, stage_widths(image_size, g_width)[::-1], norm)
         D = Discriminator(Down(channels + classes, 1, image_size, stage_widths(image_size, d_width)), classes)
     G, D = initialize(Generator(net, latent_dim, classes, reference), init), initialize(D, init)
     if networks == "conv" and init != "dcgan":  # of a label's planes one alone is not 0: D.net[0] has as few inputs

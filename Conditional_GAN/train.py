@@ -1,6 +1,5 @@
 """Conditional GAN: Conditional Generative Adversarial Nets, Mirza & Osindero 2014 (arXiv 1411.1784), on the
 convolutional networks of the GAN, or with --networks dense on the paper's fully connected ones.
-
 The game of the GAN, with the label y as a further input of both networks (equation 2 of the paper):
 
     min_G max_D  E_x[log D(x|y)] + E_z[log(1 - D(G(z|y)|y))]
@@ -9,8 +8,8 @@ D sees an image and the label that the image has, or that it was made for. G asc
 Departures:
 - D's step and G's share one z and one y, the labels of the batch; z ~ N(0, I) (the paper: uniform).
 - Adam, 1e-3, falling at the end, betas (0, 0.99), batches of 32 (the paper: descent with momentum, from 0.1 down).
-- D sees images through constant noise (--instance-noise 0: without); weights start as in He et al. 2015.
-- Samples come from a moving average of G (--ema 0: from G).
+- D sees images through constant noise; samples come from a moving average of G (--instance-noise 0, --ema 0: without).
+- The networks are half as wide as the GAN's; weights start as in He et al. 2015.
 - --networks dense: dropout in D alone (the paper: in G, too).
 Options of others: --norm virtual and --smoothing (Salimans et al. 2016, arXiv 1606.03498, sections 3.5 and 3.4);
 --classifier, a term -log C(y | G(z|y)) in G's loss for a classifier C that was trained before.
@@ -51,7 +50,8 @@ class Options(BaseOptions):
     classifier: Path | None = None  # checkpoint of Classification: G's images are to be read as their label by it
     class_weight: NonNegative = 1.0  # weight of that term
     shuffle_labels: bool = False  # give D wrong labels, as a control: then G cannot learn what they mean
-    d_width: Count = 32  # channels of the convolutional D's first stage; G's last has 64
+    g_width: Count = 32  # channels of the convolutional G's last stage
+    d_width: Count = 32  # channels of the convolutional D's first stage
     init: Literal["pytorch", "dcgan", "he"] = "he"  # initial weights: PyTorch's, N(0, 0.02), or He et al.'s
     ema: Decay = 0.999  # decay of the moving average of G that samples are drawn from; 0: draw them from G itself
 
@@ -61,9 +61,9 @@ def main():
     opt = run.options
     classes = len(run.train.classes)
     nets = run.networks(model.build, latent_dim=opt.latent_dim, classes=classes, networks=opt.networks, norm=opt.norm,
-                       reference=opt.reference, d_width=opt.d_width, init=opt.init, average=opt.ema > 0, **run.image)
-    G, D = nets["G"], nets["D"]
-    C = None
+                       reference=opt.reference, g_width=opt.g_width, d_width=opt.d_width, init=opt.init,
+                       average=opt.ema > 0, **run.image)
+    G, D, C = nets["G"], nets["D"], None
     if opt.classifier:
         C = trained("Classification", opt.classifier, run.train.images.device, classes=classes, **run.image)["net_ema"]
     t = run.tensor("t", 0.0)  # updates so far, a tensor so that the update can be one CUDA graph

@@ -25,31 +25,6 @@ def normalisation(norm, width):
     return [nn.BatchNorm2d(width)] if norm == "batch" else []
 
 
-class VirtualBatchNorm(nn.Module):
-    """Virtual batch normalisation (Salimans et al. 2016, arXiv 1606.03498, section 3.5) of (n + N, width, ...), of
-    which the first n are the reference batch.
-
-    That one is normalised by its own statistics; any other by those of the reference batch joined by itself alone, its
-    own mean and mean square with the weight 1 / (n + 1). So what comes out for it does not depend on its batch."""
-
-    def __init__(self, width, n, eps=1e-5):
-        super().__init__()
-        self.n, self.eps = n, eps
-        self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
-
-    def forward(self, x):
-        flat = at_least_float32(x).flatten(2) if x.dim() > 2 else at_least_float32(x)[..., None]
-        own, variance = flat.mean(2), flat.var(2, unbiased=False)  # (n + N, width)
-        reference = own[:self.n].mean(0)
-        spread = (variance[:self.n] + (own[:self.n] - reference).square()).mean(0)
-        share = torch.cat([own.new_zeros(self.n, 1), own.new_full((len(x) - self.n, 1), 1 / (self.n + 1))])
-        mean = share * own + (1 - share) * reference
-        variance = share * (variance + (own - mean).square()) + (1 - share) * (spread + (reference - mean).square())
-        scale = self.weight * torch.rsqrt(variance + self.eps)
-        shape = (*mean.shape, *[1] * (x.dim() - 2))
-        return (x * scale.view(shape) + (self.bias - mean * scale).view(shape)).to(x.dtype)
-
-
 def at_least_float32(x):
     """bf16 -> float32, float32 and float64 as they are: last activations and losses are not computed in bf16."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
@@ -137,8 +112,8 @@ def initialize(network, init):
 
     Args:
         init: "pytorch": the layers' own default, Kaiming uniform. "dcgan": weights of convolutions from N(0, 0.02), of
-            BatchNorm from N(1, 0.02), biases 0 (1511.06434, section 4). "he": weights from N(0, 2 / inputs), biases 0
-            (1502.01852), which keeps the variance of what passes through ReLU, also without BatchNorm.
+            normalisations from N(1, 0.02), biases 0 (1511.06434, section 4). "he": weights from N(0, 2 / inputs),
+            biases 0 (1502.01852), which keeps the variance of what passes through ReLU, also without BatchNorm.
     Raises ValueError on others."""
     if init not in ("pytorch", "dcgan", "he"):
         raise ValueError(f"init must be 'pytorch', 'dcgan' or 'he', not {init!r}")
@@ -152,7 +127,7 @@ def initialize(network, init):
             layer.weight.normal_(0, 0.02 if init == "dcgan" else math.sqrt(2 / inputs))
             if layer.bias is not None:
                 layer.bias.zero_()
-        elif init == "dcgan" and isinstance(layer, (nn.BatchNorm2d, VirtualBatchNorm)):
+        elif init == "dcgan" and getattr(layer, "weight", None) is not None:  # a normalisation, batch or other
             layer.weight.normal_(1, 0.02)
             layer.bias.zero_()
     return network

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from common.blocks import MLP, AtLeastFloat32, Down, Up, VirtualBatchNorm, initialize
+from common.blocks import MLP, AtLeastFloat32, Down, Up, initialize
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 KINDS = (*CONVOLUTIONS, nn.BatchNorm2d, nn.LeakyReLU, nn.ReLU, nn.Flatten, nn.Sigmoid)
@@ -257,27 +257,3 @@ def test_mlp():
         assert net(x).dtype == torch.float32
     single = MLP(6, 2, activation=nn.Sigmoid())
     torch.testing.assert_close(single(x), torch.sigmoid(x @ single[0].weight.T + single[0].bias))
-
-
-@pytest.mark.parametrize("shape", [(3, 4, 4), (3,)])
-def test_virtual_batch_normalisation(shape):
-    """The reference batch by its own statistics, any other input by those of that batch joined by itself alone."""
-    torch.manual_seed(0)
-    layer = VirtualBatchNorm(3, 5).double()
-    layer.weight.data.uniform_(0.5, 1.5)
-    layer.bias.data.uniform_(-1, 1)
-    x = torch.randn(9, *shape, dtype=torch.float64) * 2 + 1
-    out, per_channel = layer(x), (-1, *[1] * (len(shape) - 1))
-
-    def normalised(one, batch):  # the latter: a list of as many inputs, of equal weight
-        values = torch.stack(batch).transpose(0, 1).flatten(1)
-        mean, variance = values.mean(1).view(per_channel), values.var(1, correction=0).view(per_channel)
-        return (one - mean) / (variance + 1e-5).sqrt() * layer.weight.view(per_channel) + layer.bias.view(per_channel)
-
-    for i, found in enumerate(out):
-        batch = list(x[:5]) + ([] if i < 5 else [x[i]])
-        torch.testing.assert_close(found, normalised(x[i], batch))
-    torch.testing.assert_close(layer(x[[*range(5), 7]])[5], out[7])  # does not depend on what else is in the batch
-    x.requires_grad_()
-    gradient, = torch.autograd.grad(layer(x)[7].square().sum(), x)
-    assert gradient[:5].abs().min() > 0 and gradient[7].abs().min() > 0 and not gradient[[5, 6, 8]].any()

@@ -106,6 +106,30 @@ def test_conditional_gan(one_update, monkeypatch, fields, smoothing):
     assert_like({name: after[name] for name in "GD"}, {"G": G, "D": D}, 2e-4)
 
 
+@pytest.mark.parametrize("shape", [(3, 4, 4), (3,)])
+def test_virtual_batch_normalisation(shape):
+    """The reference batch by its own statistics, any other input by those of that batch joined by itself alone."""
+    torch.manual_seed(0)
+    layer = load_model("Conditional_GAN").VirtualBatchNorm(3, 5).double()
+    layer.weight.data.uniform_(0.5, 1.5)
+    layer.bias.data.uniform_(-1, 1)
+    x = torch.randn(9, *shape, dtype=torch.float64) * 2 + 1
+    out, per_channel = layer(x), (-1, *[1] * (len(shape) - 1))
+
+    def normalised(one, batch):  # the latter: a list of as many inputs, of equal weight
+        values = torch.stack(batch).transpose(0, 1).flatten(1)
+        mean, variance = values.mean(1).view(per_channel), values.var(1, correction=0).view(per_channel)
+        return (one - mean) / (variance + 1e-5).sqrt() * layer.weight.view(per_channel) + layer.bias.view(per_channel)
+
+    for i, found in enumerate(out):
+        batch = list(x[:5]) + ([] if i < 5 else [x[i]])
+        torch.testing.assert_close(found, normalised(x[i], batch))
+    torch.testing.assert_close(layer(x[[*range(5), 7]])[5], out[7])  # does not depend on what else is in the batch
+    x.requires_grad_()
+    gradient, = torch.autograd.grad(layer(x)[7].square().sum(), x)
+    assert gradient[:5].abs().min() > 0 and gradient[7].abs().min() > 0 and not gradient[[5, 6, 8]].any()
+
+
 def test_conditional_gan_with_a_classifier(one_update, tmp_path):
     """G's loss has the cross-entropy of the label besides, by a classifier that no update moves."""
     place = tmp_path / "C"
@@ -170,6 +194,88 @@ def test_class_accuracy_of_the_acgan():
     classes = torch.arange(30) % 3
     images = classes.to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 32, 32)
     assert figures.class_accuracy(Reads(1, 1), data.Dataset(images, classes)) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("info", [0.5, 0])
+def test_infogan(one_update, info):
+    """Both steps ascend log Q = log softmax(logits)_c + w log N(u; mean, 1), D's the reader's weights and all of D;
+    with lambda 0 Q alone learns, on features that it does not move."""
+    nets, after, x, losses, states = one_update("InfoGAN", {}, "--lr", 2e-4, "--info", info, "--info-u", 0.3)
+    x, z, u = x.double(), 2 * torch.rand(32, 8).double() - 1, 2 * torch.rand(32, 2).double() - 1
+    c = torch.randint(10, (32,))
+    noise = [0.1 * torch.randn(x.shape).double() for _ in range(3)]
+    G, D, Q = nets["G"], nets["D"], nets["Q"]
+    fake = G(z, c, u)
+
+    def log_q(features):
+        """(log Q(c|x), the weighted log Q(u|x) without its constant)."""
+        logits, mean = Q(features)
+        of_u = dist.Normal(mean, 1).log_prob(u).sum(1) + math.log(2 * math.pi)
+        return dist.Categorical(logits=logits).log_prob(c).mean(), 0.3 * of_u.mean()
+
+    (real, _), (generated, features) = D(x + noise[0]), D(fake.detach() + noise[1])
+    p, q = torch.sigmoid(real), torch.sigmoid(generated)
+    d_loss = -(p.log() + (1 - q).log()).mean()
+    of_c, of_u = log_q(features if info else features.detach())
+    adam(d_loss - (info or 1) * (of_c + of_u), D, Q, state=states[1], lr=2e-4, betas=(0, 0.99))
+    verdict, features = D(fake + noise[2])
+    g_loss = -torch.sigmoid(verdict).log().mean()
+    adam(g_loss - info * sum(log_q(features)), G, state=states[0], lr=2e-4, betas=(0, 0.99))
+    assert losses == pytest.approx({
+        "D": d_loss.item(), "G": g_loss.item(), "L_I of c": math.log(10) + of_c.item(),
+        "-log Q": -(of_c + of_u).item(), "D(x)": p.mean().item(), "D(G(z))": q.mean().item()}, rel=1e-3, abs=1e-4)
+    assert_like({name: after[name] for name in "GDQ"}, {"G": G, "D": D, "Q": Q}, 2e-4)
+
+
+def test_what_codes_are_measured_by():
+    figures, model = load_file(ROOT / "InfoGAN" / "figures.py"), load_model("InfoGAN")
+    # three categories for three classes: the best pairs, each alone, lose to the best one to one
+    assert figures.matching(torch.tensor([[9, 8, 0], [8, 0, 0], [0, 0, 1]])) == {0: 1, 1: 0, 2: 2}
+
+    x = torch.zeros(4, 1, 32, 32)
+    x[0, 0, 6:26, 15:17] = 1  # a straight stroke, 2 wide
+    x[1, 0, 6:26, 13:18] = 1  # 5 wide
+    for row in range(6, 26):  # leaning by half a column a row, to the right or to the left
+        for image, way in ((2, -1), (3, 1)):
+            start = 15 + way * (row - 16) // 2
+            x[image, 0, row, start:start + 2] = 1
+    torch.testing.assert_close(figures.slant(x), torch.tensor([0, 0, 0.5, -0.5]).double(), atol=0.02, rtol=0)
+    width = figures.stroke_width(x)
+    assert width[0] == pytest.approx(2, rel=0.15) and width[1] == pytest.approx(5, rel=0.25)
+    torch.testing.assert_close(figures.stroke_width(x / 2), width)  # grey strokes are as wide
+    assert figures.stroke_width(torch.zeros(1, 1, 32, 32)) == figures.slant(torch.zeros(1, 1, 32, 32)) == 0
+
+    class Draws(torch.nn.Linear):  # a stroke of category c at a place of its own, as wide as the first u says
+        latent_dim, codes, continuous = 3, 4, 2
+
+        def forward(self, z, c, u):
+            across = torch.arange(32.0).expand(len(z), 32)
+            stroke = (4 + 4 * u[:, :1] - (across - 8 * c[:, None] - 4).abs()).clamp(0, 1)
+            return stroke[:, None, None].expand(-1, 1, 32, 32) * (torch.arange(32) < 24)[None, None, :, None]
+
+    torch.manual_seed(0)
+    nets = {"G": Draws(1, 1), "D": model.build()["D"], "Q": model.build(codes=4)["Q"]}
+    rho = figures.correlations(nets, 500)
+    assert rho[0, 1] > 0.9 and rho[1].abs().max() < 0.15
+
+    class Knows(torch.nn.Linear):  # D of images whose first pixels hold c and u
+        def forward(self, x):
+            return None, x[:, 0, 0, :3]
+
+    class Reads(torch.nn.Linear):
+        def forward(self, features):
+            return 20 * torch.nn.functional.one_hot(features[:, 0].round().long(), 4).float(), features[:, 1:] + 0.05
+
+    class Writes(Draws):
+        def forward(self, z, c, u):
+            return torch.nn.functional.pad(torch.stack([c, *u.T], 1)[:, None, None], (0, 29, 0, 31))
+
+    told, of_u = figures.information({"G": Writes(1, 1), "D": Knows(1, 1), "Q": Reads(1, 1)})
+    assert told == pytest.approx(math.log(4), abs=1e-3)
+    assert of_u == pytest.approx(math.log(2) - 0.5 * math.log(2 * math.pi * math.e * 0.05**2), abs=1e-3)
+    counts = figures.crossed({"G": Draws(1, 1), "D": Knows(1, 1), "Q": Reads(1, 1)}, data.Dataset(
+        torch.zeros(6, 1, 32, 32, dtype=torch.uint8), torch.arange(6) % 3), 3)
+    assert counts.tolist() == [[2, 2, 2], [0, 0, 0], [0, 0, 0], [0, 0, 0]]
 
 
 @pytest.mark.parametrize("form", ["classifier", "labelled", "unlabelled", "matching"])
