@@ -1,17 +1,18 @@
 """InfoGAN: Interpretable Representation Learning by Information Maximizing GANs, Chen et al. 2016 (arXiv 1606.03657).
-
 Beside the noise z, G takes codes: a category c and numbers u in [-1, 1]. Nobody says what they are to mean. They are
 made to show in the image: Q, on the features of D, has to read them (equations 5 and 6):
 
     min_{G,Q} max_D  V(D, G) - lambda L_I(G, Q),    L_I = E[log Q(c, u|G(z, c, u))] + H(c, u) <= I(c, u; G(z, c, u))
 
-V is the GAN's; Q(c|x) is a softmax, Q(u|x) a normal distribution with the standard deviation 1. As in the authors' code
-D's step takes lambda L_I, too, so that Q and all of D learn to read; G's step moves G alone. G ascends log D(G).
+V is the GAN's; Q(c|x) is a softmax, Q(u|x) normal with the standard deviation 1. As in the authors' code D's step takes
+lambda L_I, too, so that Q and all of D learn to read; G's step moves G alone. G ascends log D(G).
 Departures:
 - D's step and G's share z and the codes; z has 8 numbers (the paper: 62), which leaves more to the category.
+- For half of the run D sees all images turned, sheared, scaled and moved at random, then ever less, so that a category
+  is no way of writing (--distortion 0: not); as that fades, to 0 after three quarters, the weight of log Q(u|x) grows.
 - Adam, 1e-3 for both, falling at the end, betas (0, 0.99), in batches of 64 (the paper: 2e-4 for D, 1e-3 for G, 128).
 - The paper's networks, half as wide (--width 64: as wide), with weights that start after He et al.
-- D sees images through constant noise; samples come from a moving average of G (--instance-noise 0, --ema 0: without).
+- D sees images through noise; samples come from a moving average of G (--instance-noise 0, --ema 0: without).
 --info 0: nothing makes the codes show; Q then learns, beside the game, to read what shows of them anyway.
 """
 
@@ -19,7 +20,6 @@ import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +27,7 @@ from torch.optim import Adam
 
 sys.path.insert(0, next(str(folder) for folder in Path(__file__).resolve().parents if (folder / "common").is_dir()))
 from common import BaseOptions, Count, Decay, NonNegative, Positive, Run, Share, bce, beside, descend
-from common import moving_average
+from common import distorted, moving_average
 
 model, figures = beside(__file__, "model"), beside(__file__, "figures")
 
@@ -36,20 +36,18 @@ model, figures = beside(__file__, "model"), beside(__file__, "figures")
 class Options(BaseOptions):
     """GAN with codes that show in the image, on 32 x 32 images."""
 
-    epochs: Count = 6  # passes over the training set
+    epochs: Count = 8  # passes over the training set
     batch_size: Count = 64  # images in one batch, over all ranks together
     latent_dim: Count = 8  # dimension of z
     codes: Count = 10  # values of the categorical code
     continuous: Count = 2  # how many continuous codes
     info: NonNegative = 1.0  # lambda, weight of the information term
-    info_u: NonNegative = 0.1  # weight of the continuous codes in it
+    info_u: NonNegative = 0.2  # weight of the continuous codes in it, at the end
     lr: Positive = 1e-3  # Adam's learning rate, of both
     lr_fall: Share = 0.25  # the share of the run, at its end, over which it falls linearly to 0
-    beta1: Decay = 0.0  # Adam's decay of the gradient's mean
-    beta2: Decay = 0.99  # Adam's decay of the gradient's square
+    distortion: NonNegative = 1.0  # at first: 1 is up to 20 degrees, 20% in size, a shear of 0.5, 2 pixels
     instance_noise: NonNegative = 0.1  # standard deviation of the noise on the images, real or not, that D sees
     width: Count = 32  # channels of the stage next to the images, in G and in D
-    init: Literal["pytorch", "dcgan", "he"] = "he"  # initial weights: PyTorch's, N(0, 0.02), or He et al.'s
     ema: Decay = 0.999  # decay of the moving average of G that samples are drawn from; 0: draw them from G itself
 
 
@@ -57,24 +55,26 @@ def main():
     run = Run(Options, __file__)
     opt = run.options
     nets = run.networks(model.build, latent_dim=opt.latent_dim, codes=opt.codes, continuous=opt.continuous,
-                       width=opt.width, init=opt.init, average=opt.ema > 0, **run.image)
+                       width=opt.width, average=opt.ema > 0, **run.image)
     G, D, Q = nets["G"], nets["D"], nets["Q"]
     t = run.tensor("t", 0.0)  # updates so far, a tensor so that the update can be one CUDA graph
     lr = run.schedule(lambda share: opt.lr * min(1, (1 - share) / opt.lr_fall))  # share: of the run, done
-    adam_g = run.optimizer(Adam, G, lr=lr, betas=(opt.beta1, opt.beta2))
-    adam_d = run.optimizer(Adam, D, Q, lr=lr, betas=(opt.beta1, opt.beta2))
+    adam_g = run.optimizer(Adam, G, lr=lr, betas=(0.0, 0.99))
+    adam_d = run.optimizer(Adam, D, Q, lr=lr, betas=(0.0, 0.99))
+    early = run.schedule(lambda share: min(1, max(0, 3 - 4 * share)))  # 1 in the first half, 0 in the last quarter
     grid = model.grid(opt.codes, run.noise(10, opt.latent_dim + opt.continuous), opt.latent_dim)
 
     def uniform_like(x, dim):  # (N, dim) in [-1, 1], a row for each of the N images of x
         return 2 * torch.rand(len(x), dim, device=x.device) - 1
 
-    def noisy(x):  # instance noise: D cannot rely on details that nobody sees, such as a background of exactly 0
-        return x + opt.instance_noise * torch.randn_like(x)
+    def seen(x):  # what D sees of x
+        limits = (opt.distortion * early * limit for limit in (20, 0.2, 0.5, 2))  # degrees, scale, shear, pixels
+        return (distorted(x, *limits) if opt.distortion else x) + opt.instance_noise * torch.randn_like(x)
 
     def information(features, c, u):  # of c and of u: L_I in nats, but for u's constants; and -log Q, but for constants
         logits, mean = Q(features)
         of_c, of_u = F.cross_entropy(logits, c), 0.5 * (mean - u).square().sum(1).mean()
-        return math.log(opt.codes) - of_c, of_c + opt.info_u * of_u
+        return math.log(opt.codes) - of_c, of_c + opt.info_u * (1 - early) * of_u
 
     @run.step
     def update(x):
@@ -83,13 +83,13 @@ def main():
         fake = G(z, c, u)
 
         # D and Q ascend log D(x) + log(1 - D(G)) + lambda log Q(c, u|G)
-        (real, _), (generated, features) = D(noisy(x)), D(noisy(fake.detach()))
+        (real, _), (generated, features) = D(seen(x)), D(seen(fake.detach()))
         d_loss = bce(real, 1) + bce(generated, 0)
         known, unread = information(features if opt.info else features.detach(), c, u)
         descend((adam_d, d_loss + (opt.info or 1) * unread))
 
         # G ascends log D(G) + lambda log Q(c, u|G)
-        verdict, features = D(noisy(fake))
+        verdict, features = D(seen(fake))
         g_loss = bce(verdict, 1)
         descend((adam_g, g_loss + opt.info * information(features, c, u)[1]))
 

@@ -10,7 +10,8 @@ from conftest import load_model
 from running import ROOT, load_train, train_here
 from torch import distributions as dist
 
-from common import checkpoint, data
+import common
+from common import Run, checkpoint, data
 from common.models import load_file, trained
 from common.options import InputError
 
@@ -197,10 +198,15 @@ def test_class_accuracy_of_the_acgan():
 
 
 @pytest.mark.parametrize("info", [0.5, 0])
-def test_infogan(one_update, info):
+def test_infogan(one_update, monkeypatch, info):
     """Both steps ascend log Q = log softmax(logits)_c + w log N(u; mean, 1), D's the reader's weights and all of D;
-    with lambda 0 Q alone learns, on features that it does not move."""
-    nets, after, x, losses, states = one_update("InfoGAN", {}, "--lr", 2e-4, "--info", info, "--info-u", 0.3)
+    with lambda 0 Q alone learns, on features that it does not move. After 5/8 of a run w and the distortions of all
+    that D sees are half of what they are at most."""
+    strengths = []
+    monkeypatch.setattr(Run, "schedule", lambda run, function: torch.tensor(float(function(0.625))))
+    monkeypatch.setattr(common, "distorted", lambda x, *limits: strengths.append([*map(float, limits)]) or x)
+    nets, after, x, losses, states = one_update("InfoGAN", {}, "--lr", 2e-4, "--info", info, "--info-u", 0.6)
+    assert strengths == [pytest.approx([10, 0.1, 0.25, 1])] * 3
     x, z, u = x.double(), 2 * torch.rand(32, 8).double() - 1, 2 * torch.rand(32, 2).double() - 1
     c = torch.randint(10, (32,))
     noise = [0.1 * torch.randn(x.shape).double() for _ in range(3)]

@@ -147,3 +147,8 @@ def test_distorted():
     scaled = centres(distorted(x, **none | {"scale": 0.2})).norm(dim=1) / 8
     assert 0.8 < scaled.min() < 0.87 and 1.15 < scaled.max() < 1.23
     assert distorted(x).min() >= 0 and distorted(x).max() <= 1.001
+    torch.manual_seed(0)
+    strengths = {"turn": 5, "scale": 0.05, "shear": 0.05, "shift": 1}
+    by_numbers = distorted(x, **strengths)
+    torch.manual_seed(0)
+    torch.testing.assert_close(distorted(x, **{k: torch.tensor(float(v)) for k, v in strengths.items()}), by_numbers)
