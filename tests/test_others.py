@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from conftest import write_idx
 from PIL import Image
 from running import ROOT, run_here
 
@@ -80,7 +81,8 @@ def test_a_folder_of_pictures(tmp_path, size):
 
 def test_evaluate_takes_a_folder(tmp_path, capsys):
     folder = pictures(tmp_path / "drawn", DIGITS)
-    assert run_here(EVALUATE, folder)[0] == 0, capsys.readouterr().err
+    write_idx(tmp_path / "data", train=300, test=200)
+    assert run_here(EVALUATE, folder, "--data-dir", tmp_path / "data")[0] == 0, capsys.readouterr().err
     record = json.loads((tmp_path / "drawn-evaluation" / "metrics.json").read_text())
     assert record["images"] == 12 and "agreement" in record["metrics"]["drawn"]
 

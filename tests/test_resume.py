@@ -16,6 +16,7 @@ from forked import Forked
 from pydantic import TypeAdapter, ValidationError
 from running import ROOT, TRAINABLE, command, train_here
 
+import common
 from common import Run, checkpoint, history, previous
 from common.files import lock
 from common.options import InputError
@@ -97,10 +98,19 @@ def test_a_run_can_be_made_longer_unless_its_schedule_follows_its_length(tmp_pat
     assert f"--epochs 2 --out-dir {tmp_path / 'gan'}" in said and "--resume" not in said
 
 
+class NoFigures:
+    """A figures.py that draws nothing, and measures 0."""
+
+    def __getattr__(self, name):
+        return lambda *args: 0.0
+
+
 def schedules(monkeypatch, folder, out, *args):
     """The values of each schedule of a run, whose updates do nothing, at each update: (updates, schedules)."""
-    tensors, rows, schedule, log = [], [], Run.schedule, Run.log
+    tensors, rows, schedule, log, real = [], [], Run.schedule, Run.log, common.beside
     with monkeypatch.context() as patch:
+        patch.setattr(common, "beside", lambda file, name: real(file, name) if name == "model" else NoFigures())
+        patch.setattr(Run, "show", lambda run, draw: None)
         patch.setattr(Run, "schedule", lambda run, f: tensors.append(schedule(run, f)) or tensors[-1])
         patch.setattr(Run, "step", lambda run, update: lambda *batch: {"loss": torch.zeros(())})
         patch.setattr(Run, "log", lambda run, losses: rows.append([t.item() for t in tensors]) or log(run, losses))
