@@ -116,8 +116,8 @@ def strip(page, models):
 
 
 def tiles(page, models):
-    """By group, a tile a model: picture, name, sentence, the figure it is judged by."""
-    lines, rows = [], []
+    """By group, a tile a model: picture, name, sentence, the figure it is judged by. The notes stand below `overview`."""
+    lines = []
     for group, part in by_group(models):
         texts = []
         for model in part:
@@ -125,14 +125,13 @@ def tiles(page, models):
             facts = [as_html(model.head["note"])]
             if figure := model.figure():
                 name, entry = figure
-                rows.append((model, model.head["variant"], entry))
                 judged = f"{heading(name)} {cell(entry, name)} {model.head['unit']}"
                 facts = [as_html(judged) + mark(model, model.head["variant"]),
                          minutes(entry) and f"{minutes(entry)} min", *facts]
             parts = [image(model, page, 240), lead, as_html(model.head["idea"]), ", ".join(filter(None, facts))]
             texts.append("<br>".join(filter(None, parts)))
         lines += [f"### {plain(group)}", floating(texts, 240, 3)]
-    return with_notes("\n\n".join(lines), rows)
+    return "\n\n".join(lines)
 
 
 def overview(page, models, baselines):
