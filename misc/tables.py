@@ -116,7 +116,7 @@ def strip(page, models):
 
 
 def tiles(page, models):
-    """By group, a tile a model: picture, name, sentence, the figure it is judged by. The notes stand below `overview`."""
+    """By group, a tile a model: picture, name, sentence, the figure it is judged by. Notes stand below `overview`."""
     lines = []
     for group, part in by_group(models):
         texts = []

@@ -284,6 +284,27 @@ def test_what_codes_are_measured_by():
     assert counts.tolist() == [[2, 2, 2], [0, 0, 0], [0, 0, 0], [0, 0, 0]]
 
 
+@pytest.mark.parametrize("gamma, rate, k", [(0.5, 0.5, None), (0.2, 1000, 0), (5, 1000, 1)])
+def test_began(one_update, monkeypatch, gamma, rate, k):
+    """Both gradients are taken before any step, with the k from before; then k moves, and stays in [0, 1]."""
+    tensor = Run.tensor
+    monkeypatch.setattr(Run, "tensor", lambda run, name, value: tensor(run, name, 0.3 if name == "k" else value))
+    nets, after, x, losses, states = one_update("BEGAN", {}, "--lr", 2e-4, "--lambda-k", rate, "--gamma", gamma)
+    G, D, x = nets["G"], nets["D"], x.double()
+    fake = G(torch.randn(32, 64).double())
+    real, generated = ((images - D.decoder(D.encoder(images))).abs().sum() / (32 * 1024) for images in (x, fake))
+    parameters = list(D.parameters())
+    d_gradient = torch.autograd.grad(real - 0.3 * generated, parameters, retain_graph=True)
+    adam(generated, G, state=states[0], lr=2e-4, betas=(0.5, 0.999))
+    adam(sum((p * g).sum() for p, g in zip(parameters, d_gradient, strict=True)), D, state=states[1], lr=2e-4,
+         betas=(0.5, 0.999))
+    away = gamma * real - generated
+    expected = 0.3 + rate * away.item() if k is None else k
+    assert losses == pytest.approx({"L(x)": real.item(), "L(G(z))": generated.item(), "k": expected,
+                                    "M": (real + away.abs()).item()}, rel=1e-4)
+    assert_like({name: after[name] for name in "GD"}, {"G": G, "D": D}, 2e-4)
+
+
 @pytest.mark.parametrize("weight", [3, 0])
 def test_ebgan(one_update, weight):
     """The hinge of each image, closed for about half of them; the energy's gradient through image and reconstruction;
