@@ -284,6 +284,55 @@ def test_what_codes_are_measured_by():
     assert counts.tolist() == [[2, 2, 2], [0, 0, 0], [0, 0, 0], [0, 0, 0]]
 
 
+@pytest.mark.parametrize("form, flags, moved", [
+    ("vae-gan", (), "EGD"), ("pixels", (), "EG"), ("features", (), "EGD"), ("gan", (), "GD"),
+    ("vae-gan", ("--balance",), "EGD"), ("gan", ("--balance",), "GD")])
+def test_vae_gan(one_update, form, flags, moved):
+    """Each of the three networks by its own loss alone, all gradients before any step; errors are summed over what an
+    image has, and averaged over images."""
+    nets, after, x, losses, states = one_update("VAE_GAN", {}, "--lr", 2e-4, "--form", form, "--gamma", 0.01, *flags)
+    x, z_p, epsilon = x.double(), torch.randn(32, 64).double(), torch.randn(32, 64).double()
+    E, G, D = nets["E"], nets["G"], nets["D"]
+    mu, logvar = E(x)
+    back, fake = G(mu + logvar.exp().sqrt() * epsilon), G(z_p)
+    prior = dist.kl_divergence(dist.Normal(mu, logvar.exp().sqrt()), dist.Normal(0, 1)).sum() / 32
+
+    if form == "pixels":
+        like = ((back - x) ** 2).sum() / 64
+        d_loss, e_loss, g_loss = None, prior + like, like
+        expected = {"prior": prior, "like": like}
+    else:
+        (of_real, f), (of_back, f_back), (of_fake, _) = D(x), D(back), D(fake)
+        p, q, r = (torch.sigmoid(logit) for logit in (of_real, of_back, of_fake))
+        like = ((f - f_back) ** 2).sum() / 64
+        alone = form == "gan"
+        d_loss = -(p.log() + ((1 - r).log() if alone else ((1 - q).log() + (1 - r).log()) / 2)).mean()
+        gan = -(r.log() if alone else (q.log() + r.log()) / 2).mean()
+        e_loss = 0 * prior if alone else prior + like
+        g_loss = {"vae-gan": 0.01 * like + gan, "features": like, "gan": gan}[form]
+        expected = {"prior": prior, "like": like, "D": d_loss, "G": gan, "D(x)": p.mean(), "D(G(z))": r.mean()}
+    assert losses == pytest.approx({name: value.item() for name, value in expected.items()}, rel=1e-3)
+    gradients = [torch.autograd.grad(loss, list(net.parameters()), retain_graph=True)
+                 for loss, net, name in ((e_loss, E, "E"), (g_loss, G, "G"), (d_loss, D, "D")) if name in moved]
+    for gradient, name in zip(gradients, moved, strict=True):
+        parameters = list(nets[name].parameters())
+        adam(sum((p * g).sum() for p, g in zip(parameters, gradient, strict=True)), nets[name],
+             state=states["EGD".index(name)], lr=2e-4, betas=(0, 0.99))
+    assert_like({name: after[name] for name in "EGD"}, {"E": E, "G": G, "D": D}, 2e-4)
+
+
+@pytest.mark.parametrize("still, of_losses", [
+    ("D", (0.2, 0.2, 0.5)), ("", (0.2, 0.2, 0.39)), ("G", (1.0, 1.0, 0.49)), ("", (1.0, 1.0, 0.51))])
+def test_balance_of_the_vae_gan(one_update, monkeypatch, still, of_losses):
+    """Whose loss of an image is less than half of the other's does not move."""
+    values = iter(of_losses)  # -log D(x), -log(1 - D(x_p)), -log D(x_p): their values, with some gradient
+    monkeypatch.setattr(common, "bce", lambda logits, _: logits.mean() - logits.mean().detach() + next(values))
+    nets, after, *_ = one_update("VAE_GAN", {}, "--balance", "--form", "gan")
+    for name in "GD":
+        same = [torch.equal(p, q) for p, q in zip(nets[name].parameters(), after[name].parameters(), strict=True)]
+        assert all(same) if name == still else not any(same), name
+
+
 @pytest.mark.parametrize("gamma, rate, k", [(0.5, 0.5, None), (0.2, 1000, 0), (5, 1000, 1)])
 def test_began(one_update, monkeypatch, gamma, rate, k):
     """Both gradients are taken before any step, with the k from before; then k moves, and stays in [0, 1]."""

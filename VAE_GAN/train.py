@@ -1,0 +1,105 @@
+"""VAE-GAN: Autoencoding beyond Pixels Using a Learned Similarity Metric, Larsen et al. 2016 (arXiv 1512.09300).
+
+A VAE and a GAN share G, the decoder. How far an image x~ is from x is measured by D's features f instead of pixels.
+Algorithm 1, with x~ = G(z), z ~ q(z|x) by the encoder E, and x_p = G(z_p), z_p ~ N(0, I); all losses before any step:
+
+    L_prior = KL(q(z|x) || N(0, I))      L_like = -log N(f(x); f(x~), I) = |f(x) - f(x~)|^2 / 2      (equations 4, 7)
+    L_GAN = log D(x) + (log(1 - D(x~)) + log(1 - D(x_p))) / 2                                        (equation 10)
+
+    E descends L_prior + L_like        G descends gamma L_like - L_GAN        D ascends L_GAN
+
+Other forms, on the same networks, for comparison (--form): pixels, a VAE with |x - x~|^2 / 2, without D; features, a
+VAE with f of a D that learns beside it; gan, without E.
+Departures:
+- The two generated images have the weight 1/2 each; G ascends log D instead of descending log(1 - D).
+- gamma is 1e-3 (the authors' code: 1e-6 for its images).
+- Adam, 1e-3, falling at the end, betas (0, 0.99) (the paper: RMSprop); batches of 32 (64).
+- Samples come from a moving average of G, codes from one of E (--ema 0: from G and E).
+--balance: D stands still while its loss, of an image, is less than half of G's, G while its is less than half of D's.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch.optim import Adam
+
+sys.path.insert(0, next(str(folder) for folder in Path(__file__).resolve().parents if (folder / "common").is_dir()))
+from common import BaseOptions, Count, Decay, NonNegative, Positive, Run, Share, bce, beside, descend
+from common import moving_average, noise_like
+
+model, figures = beside(__file__, "model"), beside(__file__, "figures")
+
+
+@dataclass
+class Options(BaseOptions):
+    """VAE whose error is measured by the D of a GAN, on 32 x 32 images."""
+
+    epochs: Count = 4  # passes over the training set
+    batch_size: Count = 32  # images in one batch, over all ranks together
+    form: Literal["vae-gan", "pixels", "features", "gan"] = "vae-gan"  # the losses, see above
+    latent_dim: Count = 64  # dimension of z
+    gamma: NonNegative = 1e-3  # weight of L_like in G's loss
+    balance: bool = False  # leave out steps of D or G where it is far ahead
+    lr: Positive = 1e-3  # Adam's learning rate, of all
+    lr_fall: Share = 0.25  # the share of the run, at its end, over which it falls linearly to 0
+    width: Count = 32  # channels of the stages next to the images
+    ema: Decay = 0.999  # decay of the moving averages that samples and codes come from; 0: from G and E themselves
+
+
+def main():
+    run = Run(Options, __file__)
+    opt = run.options
+    nets = run.networks(model.build, latent_dim=opt.latent_dim, width=opt.width, average=opt.ema > 0, **run.image)
+    E, G, D = nets["E"], nets["G"], nets["D"]
+    t = run.tensor("t", 0.0)  # updates so far, a tensor so that the update can be one CUDA graph
+    lr = run.schedule(lambda share: opt.lr * min(1, (1 - share) / opt.lr_fall))  # share: of the run, done
+    adam_e, adam_g, adam_d = (run.optimizer(Adam, net, lr=lr, betas=(0.0, 0.99)) for net in (E, G, D))
+    z_fixed = run.noise(100, opt.latent_dim)
+
+    def half_square(a, b):  # |a - b|^2 / 2, the mean over the images
+        return 0.5 * (a - b).square().flatten(1).sum(1).mean()
+
+    @run.step
+    def update(x):
+        z_p, epsilon = noise_like(x, opt.latent_dim), noise_like(x, opt.latent_dim)
+        mu, logvar = E(x)
+        made = G(mu + (logvar / 2).exp() * epsilon), G(z_p)  # x~ and x_p
+        prior = 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(1).mean()
+
+        if opt.form == "pixels":
+            like = half_square(made[0], x)
+            descend((adam_e, prior + like), (adam_g, like))
+            losses = {"prior": prior, "like": like}
+        else:
+            (real, f), *verdicts = D(x), D(made[0]), D(made[1])
+            fakes = [logit for logit, _ in verdicts[opt.form == "gan":]]
+            like = half_square(verdicts[0][1], f)
+            d_loss = bce(real, 1) + sum(bce(fake, 0) for fake in fakes) / len(fakes)
+            g_gan = sum(bce(fake, 1) for fake in fakes) / len(fakes)
+            weight, with_gan = {"vae-gan": (opt.gamma, 1), "features": (1, 0), "gan": (0, 1)}[opt.form]
+            d_moves = g_moves = 1
+            if opt.balance:  # by the mean of D's two losses; a loss of 0 moves nothing, as beta1 is 0
+                d_moves, g_moves = d_loss.detach() >= g_gan.detach(), 4 * g_gan.detach() >= d_loss.detach()
+            descend((adam_e, (opt.form != "gan") * (prior + like)),
+                    (adam_g, g_moves * (weight * like + with_gan * g_gan)), (adam_d, d_moves * d_loss))
+            losses = {"prior": prior, "like": like, "D": d_loss, "G": g_gan, "D(x)": real.sigmoid().mean(),
+                      "D(G(z))": fakes[-1].sigmoid().mean()}
+
+        t.add_(1)
+        if opt.ema:  # with decay min(ema, t / (t + 10)): a shorter average at first, when G changes fastest
+            for name in "GE":
+                moving_average(nets[f"{name}_ema"], nets[name], torch.clamp(t / (t + 10), max=opt.ema))
+        return losses
+
+    for x, _ in run.batches():
+        run.log(update(x))
+        run.show(lambda: model.sample(nets, len(z_fixed), z=z_fixed))
+
+    figures.draw(run, nets)
+
+
+if __name__ == "__main__":
+    main()
