@@ -117,8 +117,8 @@ def load(name, root, train=True, image_size=32):
     Raises InputError, naming the file, where one is missing or damaged."""
     if name in IDX:
         dataset = _read_idx(name, root, train)
-    elif name == "usps":
-        dataset = _read_usps(root, train)
+    elif name in ("usps", "usps-aligned"):
+        dataset = _read_usps(root, train, margin=3 if name == "usps-aligned" else 0)
     elif name == "digits":
         dataset = _read_digits(train)
     else:
@@ -246,7 +246,7 @@ def _read_idx(name, root, train):
     return Dataset(F.pad(images[:, None], (2, 2, 2, 2)), labels, classes)
 
 
-def _read_usps(root, train):
+def _read_usps(root, train, margin=0):
     from torchvision.datasets import USPS
 
     file = _files("usps", root)[0 if train else 1]
@@ -255,7 +255,8 @@ def _read_usps(root, train):
         labels = torch.tensor(data.targets)
         if not len(labels) or labels.min() < 0 or labels.max() > 9:
             raise ValueError("labels are not 0 to 9")
-    return Dataset(F.pad(resize(torch.from_numpy(data.data)[:, None], 28), (2, 2, 2, 2)), labels)
+    images = F.pad(torch.from_numpy(data.data)[:, None], (margin,) * 4)
+    return Dataset(F.pad(resize(images, 28), (2, 2, 2, 2)), labels)
 
 
 def _read_digits(train):

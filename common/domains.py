@@ -1,0 +1,70 @@
+"""Pairs of domains: two data sets, and where there is one the exact map from an image of the first to its counterpart.
+
+Unpaired means that no digit is in both: the second domain of a map is made from the other half of MNIST. Test images
+are all in both, counterparts in the same place, so that a translation can be held against what it should be."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from common import data
+from common.options import InputError
+
+
+@dataclass
+class Pair:
+    """Two data sets; `exact`, uint8 (N, C, S, S) -> uint8 (N, C', S, S), where the second is a map of the first."""
+
+    a: data.Dataset
+    b: data.Dataset
+    exact: Callable | None = None
+
+
+def inverted(images):
+    """Black for white."""
+    return 255 - images
+
+
+def thick(images):
+    """Strokes a pixel wider on each side: the greatest of 3 x 3 pixels."""
+    return F.max_pool2d(images.float(), 3, 1, 1).to(torch.uint8)
+
+
+def edges(images):
+    """What `thick` adds: the outlines."""
+    return thick(images) - images
+
+
+def rotated(images):
+    """A quarter turn to the left."""
+    return images.rot90(1, (2, 3)).contiguous()
+
+
+def coloured(images):
+    """Each in a colour of its own, (N, 3, S, S): the hue is drawn, and the same for the same number of images."""
+    hue = torch.rand(len(images), 1, generator=torch.Generator().manual_seed(0)).to(images.device)
+    # full saturation and value: red, green and blue are 1 within a sixth of their hue, 0 beyond two
+    distance = (hue - torch.tensor([0, 1 / 3, 2 / 3], device=images.device)).remainder(1)
+    colour = (2 - 6 * torch.minimum(distance, 1 - distance)).clamp(0, 1)
+    return (images * colour[:, :, None, None]).round().to(torch.uint8)
+
+
+MAPS = {"edges": edges, "inverted": inverted, "thick": thick, "rotated": rotated, "coloured": coloured}
+NAMES = ("mnist-usps", "mnist-usps-plain", *MAPS)
+
+
+def load(name, root, train=True, image_size=32):
+    """The `Pair` of a name, training or test images, both in the data directory `root`.
+
+    mnist-usps: USPS with a margin of 3 of its pixels, so that its digits are as large as MNIST's; without it, plain,
+    they are 1.4 times as large. Raises what `data.load` does, and InputError for an unknown name."""
+    if name not in NAMES:
+        raise InputError(f"--pair: unknown pair '{name}', choose from {', '.join(NAMES)}")
+    a = data.load("mnist", root, train, image_size)
+    if name not in MAPS:
+        return Pair(a, data.load("usps" if name.endswith("plain") else "usps-aligned", root, train, image_size))
+    half = len(a) // 2
+    b = a[half:] if train else a
+    return Pair(a[:half] if train else a, data.Dataset(MAPS[name](b.images), b.labels, b.classes), MAPS[name])
