@@ -70,9 +70,10 @@ def draw(title, found):
                     markersize=4)
     ticks = sorted({n for of in found.values() for n in of})
     ax.set(title=title, xscale="log", xlabel="labels (of 60,000 images)", ylabel="test images read (%)")
+    ax.set_xlim(ticks[0] / 1.5, ticks[-1] * 1.5)
     ax.set_xticks(ticks, ticks)
     ax.minorticks_off()
-    ax.legend(loc="lower right")
+    ax.legend(loc="upper left")
     return fig
 
 

@@ -167,8 +167,11 @@ def metric_table(entries, marks):
 def own_results(model, baselines):
     """All variants of a model, the headline first, beside real images where it generates."""
     variants = sorted(model.entries, key=lambda name: name != model.head["variant"])
-    entries = {REAL: baselines[REAL]} if any(map(generates, model.entries.values())) and REAL in baselines else {}
-    entries |= {name: model.entries[name] for name in variants}
+    entries = {name: model.entries[name] for name in variants}
+    if any(map(generates, entries.values())) and REAL in baselines:  # by what one of the variants is measured by, too
+        known = {name for entry in entries.values() for name in entry["metrics"]}
+        of_real = {name: value for name, value in baselines[REAL]["metrics"].items() if name in known}
+        entries = {REAL: {**baselines[REAL], "metrics": of_real}, **entries}
     text = metric_table(entries, {name: mark(model, name) for name in variants})
     return with_notes(text, [(model, name, model.entries[name]) for name in variants], own_page=True)
 
