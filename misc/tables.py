@@ -135,19 +135,20 @@ def tiles(page, models):
 
 
 def overview(page, models, baselines):
-    """By group, a row a model, its headline variant: beside real images where it generates, else by its own figure."""
+    """By group, a row a model, its headline variant: beside real images where it generates, and by its own figure."""
     names, texts, shown = ("fid", "is", "recall"), [], []
     for group, part in by_group(models):
         rows = [(model, model.head["variant"], *model.figure()) for model in part if model.figure()]
-        made = [[title(model, page, variant) + length(entry), *(cell(entry, name) for name in names)]
-                for model, variant, _, entry in rows if generates(entry)]
+        made = [[title(model, page, variant) + length(entry), *(cell(entry, name) for name in names),
+                 f"{plain(heading(figure))} {cell(entry, figure)}" if figure not in names else ""]
+                for model, variant, figure, entry in rows if generates(entry)]
         other = [[title(model, page, variant) + length(entry), f"{plain(heading(name))} {cell(entry, name)}"]
                  for model, variant, name, entry in rows if not generates(entry)]
-        real = [[REAL, *(cell(baselines[REAL], name) for name in names)]] if REAL in baselines else []
+        real = [[REAL, *(cell(baselines[REAL], name) for name in names), ""]] if REAL in baselines else []
         said = [(plain(head["title"]), "; ".join(filter(None, [head["note"], head["reported"] and "reported "
                  + head["reported"]]))) for head in (model.head for model, *_ in rows)]
         texts += [f"**{plain(group)}**"] if rows else []
-        texts += [table(["", *map(heading, names)], real + made)] if made else []
+        texts += [table(["", *map(heading, names), "judged by"], real + made)] if made else []
         texts += [table(["", "figure"], other)] if other else []
         texts += ["<br>".join(f"{name}: {measured.with_links(text)}" for name, text in said if text)]
         shown += [(model, variant, entry) for model, variant, _, entry in rows]
