@@ -14,7 +14,7 @@ import pytest
 import torch
 from forked import Forked
 from pydantic import TypeAdapter, ValidationError
-from running import ROOT, TRAINABLE, command, train_here
+from running import FEW, ROOT, TRAINABLE, command, train_here
 
 import common
 from common import Run, checkpoint, history, previous
@@ -56,12 +56,14 @@ def pictures(out):
     (GAN, (3, 6), 6),  # cut at an epoch's end
     (CLASSIFICATION, (2, 4), 4), (ROOT / "AE", (2, 4), 4), (ROOT / "VAE", (2, 4), 4),
     (ROOT / "Adversarial_Autoencoder", (2, 4), 4), (ROOT / "WGAN", (1, 2), 2),
+    (ROOT / "SGAN", (2, 4), 4),  # of a second set of images
 ])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_in_parts_equals_in_one(tmp_path, folder, parts, whole, precision):
     if precision == "bf16" and parts != (2, 5, 7):
         pytest.skip("one case in bf16 is enough")
-    shared = (*DIGITS, "--epochs", 3, "--precision", precision, *(["--n-critic", 3] if folder.name == "WGAN" else []))
+    shared = (*DIGITS, *FEW.get(folder.name, ()), "--epochs", 3, "--precision", precision,
+              *(["--n-critic", 3] if folder.name == "WGAN" else []))
     assert train_here(folder, *shared, "--max-steps", parts[0], "--out-dir", tmp_path / "parts")[0] == 0
     for n in parts[1:]:
         assert train_here(folder, "--resume", "--max-steps", n, "--out-dir", tmp_path / "parts")[0] == 0
