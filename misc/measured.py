@@ -174,10 +174,15 @@ def read_model(folder, root):
     return model
 
 
+def higher_is_better(name):
+    """Whether a metric's name says so: one of ours, or a model's own accuracy."""
+    return name in metrics.HIGHER_IS_BETTER or "accuracy" in name
+
+
 def quality(name, entry):
     """A key to sort by: by metric, FID first, then the best first, and last what is not finite."""
     mean = entry["metrics"][name]["mean"]
-    mean = -mean if name in metrics.HIGHER_IS_BETTER else mean
+    mean = -mean if higher_is_better(name) else mean
     return name != "fid", name, mean if math.isfinite(mean) else math.inf
 
 
@@ -219,7 +224,7 @@ def as_html(text):
 def heading(name):
     """What a metric is called, with an arrow where it is known which way is better."""
     lower = name in ("fid", "kid", "class_kl") or name.startswith("-") or name.endswith("error")
-    return COLUMNS.get(name, name) + (" ↑" if name in metrics.HIGHER_IS_BETTER else " ↓" if lower else "")
+    return COLUMNS.get(name, name) + (" ↑" if higher_is_better(name) else " ↓" if lower else "")
 
 
 def number(name, value):
