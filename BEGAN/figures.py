@@ -3,16 +3,16 @@
 import torch
 
 from common import beside
+from common.images import and_back
 from common.updates import evaluating
 
 model = beside(__file__, "model")
 
 
 def reconstructed(nets, x):
-    """Images (N, C, H, W) and below each, a row a ten, what D makes of it: (2 N, C, H, W)."""
+    """Images (N, C, H, W) in rows of ten, and below each row what D makes of them: (2 N, C, H, W)."""
     with evaluating(nets["D"]):
-        back = nets["D"].reconstruct(x)
-    return torch.cat([part for pair in zip(x.split(10), back.split(10), strict=True) for part in pair])
+        return and_back(x, nets["D"].reconstruct(x))
 
 
 def balance(nets, data, n=1000):

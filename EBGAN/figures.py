@@ -3,6 +3,7 @@
 import torch
 
 from common import beside
+from common.images import and_back
 from common.updates import evaluating
 
 model = beside(__file__, "model")
@@ -15,11 +16,9 @@ def energies(nets, batches):
 
 
 def reconstructed(nets, x):
-    """Images (N, C, H, W) and below each, a row a ten, what D's autoencoder makes of it: (2 N, C, H, W)."""
-    D = nets["D"]
-    with evaluating(D):
-        back = D.decoder(D.encoder(x))
-    return torch.cat([part for pair in zip(x.split(10), back.split(10), strict=True) for part in pair])
+    """Images (N, C, H, W) in rows of ten, and below each row what D makes of them: (2 N, C, H, W)."""
+    with evaluating(nets["D"]):
+        return and_back(x, nets["D"].reconstruct(x))
 
 
 def draw(run, nets):

@@ -16,6 +16,10 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
 
+    def reconstruct(self, x):
+        """Images (N, C, S, S) in [0, 1] of the same shape."""
+        return self.decoder(self.encoder(x))
+
     def forward(self, x):
         code = self.encoder(x)
         return at_least_float32(self.decoder(code) - x).flatten(1).norm(dim=1), code

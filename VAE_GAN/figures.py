@@ -3,6 +3,7 @@
 import torch
 
 from common import beside
+from common.images import and_back
 
 model = beside(__file__, "model")
 
@@ -30,8 +31,7 @@ def draw(run, nets):
         return
     run.record({"pixel error": pixel_error(nets, run.test)})
     x = next(iter(run.test.batches(50)))[0]
-    rows = [part for pair in zip(x.split(10), reconstruct(nets, x).split(10), strict=True) for part in pair]
-    run.save("back", torch.cat(rows))  # a row of images, below it their reconstructions
+    run.save("back", and_back(x, reconstruct(nets, x)))
     run.save("between", between(nets, x[:11]))
 
 

@@ -106,6 +106,12 @@ def check_widths(widths, image_size):
     return tuple(widths)
 
 
+def is_normalisation(layer):
+    """Whether a layer scales and shifts each channel, as BatchNorm and its relatives do where they are affine."""
+    weight, bias = (getattr(layer, name, None) for name in ("weight", "bias"))
+    return weight is not None and bias is not None and weight.dim() == 1
+
+
 @torch.no_grad()
 def initialize(network, init):
     """Initialises all weights of a network and returns it.
@@ -127,7 +133,7 @@ def initialize(network, init):
             layer.weight.normal_(0, 0.02 if init == "dcgan" else math.sqrt(2 / inputs))
             if layer.bias is not None:
                 layer.bias.zero_()
-        elif init == "dcgan" and getattr(layer, "weight", None) is not None:  # a normalisation, batch or other
+        elif init == "dcgan" and is_normalisation(layer):
             layer.weight.normal_(1, 0.02)
             layer.bias.zero_()
     return network

@@ -135,6 +135,12 @@ def captioned(images, captions, title, columns=8):
     return fig
 
 
+def and_back(images, back, columns=10):
+    """Images (N, C, H, W) as rows, and below each row what became of them, as many: (2 N, C, H, W)."""
+    pairs = zip(images.split(columns), back.split(columns), strict=True)
+    return torch.cat([part for pair in pairs for part in pair])
+
+
 def unit_square(n):
     """n x n points (n * n, 2) in (0, 1), row by row of a grid: the first dimension rightwards, the second upwards."""
     u = (torch.arange(n) + 0.5) / n

@@ -82,14 +82,15 @@ def generate(folder, path, n=10_000, seed=0, size=500, device="auto", labels=Non
     classes = state["fields"].get("codes", state["fields"].get("classes", 10))
     if asked and max(asked) >= classes:
         raise InputError(f"--labels: {folder.name} knows 0 to {classes - 1}, not {max(asked)}")
+    wanted = torch.tensor(asked) if asked else None
     if takes_labels(model) and not asked:
         wanted = labels(state["options"]) if labels else torch.arange(classes)
-    else:
-        wanted = torch.tensor(asked) if asked else None
     try:
         return *draw(model, nets, n, seed, size, wanted), state
     except ValueError as error:
-        raise InputError(f"--labels: {error}") from None if asked else error
+        if asked:
+            raise InputError(f"--labels: {error}") from None
+        raise
 
 
 def save(path, images, labels, options):

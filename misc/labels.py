@@ -51,7 +51,7 @@ def interval(values):
 def gains(found):
     """{form: {labels: `interval` of the gain in percentage points on the first form, seed by seed}} of `accuracies`,
     where they have two seeds in common."""
-    first, *others = found
+    first, *others = found or [None]
     return {form: {n: interval([100 * (of_seed[seed] - found[first][n][seed]) for seed in seeds])
                    for n, of_seed in found[form].items()
                    if len(seeds := of_seed.keys() & found[first].get(n, {}).keys()) > 1}

@@ -12,7 +12,7 @@ from torch import nn
 from common.options import InputError
 from misc import scorer
 
-HIGHER_IS_BETTER = ("accuracy", "is", "precision", "recall", "agreement", "class_recall", "class_spread", "reading")
+HIGHER_IS_BETTER = ("is", "precision", "recall", "agreement", "class_recall", "class_spread", "reading")
 
 
 def given(num_features):

@@ -179,8 +179,7 @@ def own_results(model, baselines):
 
 def gain_table(model):
     """How much each form of a model gains on the first, a row a number of labels, see misc/labels.py."""
-    found = accuracies(model.entries)
-    gained = gains(found) if found else {}
+    gained = gains(accuracies(model.entries))
     rows = [[str(n), *("{:+.1f} ± {:.1f}".format(*of[n]) if n in of else "" for of in gained.values())]
             for n in sorted({n for of in gained.values() for n in of}, reverse=True)]
     return table(["labels", *map(plain, gained)], rows) if rows else ""

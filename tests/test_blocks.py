@@ -239,6 +239,19 @@ def test_without_batchnorm_the_default_init_hides_z_and_he_does_not():
     assert max(spread["pytorch"], spread["dcgan"]) < 0.01 and 0.1 < spread["he"] < 1
 
 
+def test_dcgan_init_takes_for_normalisation_what_scales_and_shifts():
+    """Layers with another weight, or with none, stay as they were."""
+    torch.manual_seed(0)
+    others = nn.Sequential(nn.PReLU(3), nn.Embedding(4, 3), nn.BatchNorm1d(3, affine=False), nn.Conv1d(3, 3, 1))
+    before = [p.clone() for p in others.parameters()]
+    initialize(others, "dcgan")
+    assert all(torch.equal(p, q) for p, q in zip(others.parameters(), before, strict=True))
+    for layer in (nn.BatchNorm1d(500), nn.BatchNorm2d(500), nn.GroupNorm(5, 500)):
+        initialize(layer, "dcgan")
+        assert 0.01 < layer.weight.std() < 0.03 and layer.weight.mean().item() == pytest.approx(1, abs=0.01)
+        assert not layer.bias.any()
+
+
 def test_dcgan_init_of_linear_layers():
     torch.manual_seed(0)
     layer = initialize(nn.Linear(300, 300), "dcgan")

@@ -122,6 +122,15 @@ def test_generate_gives_labels_of_a_conditional_model(trained, tmp_path):
             assert ("labels" in arrays) == bool(asked)
 
 
+def test_an_error_of_a_model_is_not_blamed_on_labels(trained, tmp_path):
+    (tmp_path / "model.py").write_text(CONDITIONAL.replace("return (", "raise ValueError('x')\n    return ("))
+    state = checkpoint.load(trained) | {"fields": {"classes": 10}}
+    state["networks"] = {"G": load_file(tmp_path / "model.py").build()["G"].state_dict()}
+    checkpoint.save(tmp_path / "checkpoints" / "checkpoint.pt", state)
+    with pytest.raises(ValueError, match="x"):
+        run_here(MISC / "generate.py", tmp_path, "--n", 2, "--out", tmp_path / "x.npz")
+
+
 def test_benchmark_refuses_in_one_line(capsys):
     for flags in (("--pairs", 4), ("--updates", 0), ("--dataset", "usps"), ("--other",), ("--out-dir", "/dev/null/x")):
         assert flags[0] in refused(capsys, "benchmark", *flags)

@@ -54,6 +54,11 @@ def adam(loss, *nets, state, lr, betas=(0.9, 0.999), within=1e-2):
         p.data -= lr * g / (g.abs() + 1e-8)
 
 
+def with_gradients(net, gradients):
+    """A loss whose gradients in the parameters of a network are these."""
+    return sum((p * g).sum() for p, g in zip(net.parameters(), gradients, strict=True))
+
+
 def assert_like(found, expected, lr):
     """Weights agree but where the gradient is so near 0 that rounding gives it another sign."""
     for name, net in expected.items():
@@ -315,9 +320,8 @@ def test_vae_gan(one_update, form, flags, moved):
     gradients = [torch.autograd.grad(loss, list(net.parameters()), retain_graph=True)
                  for loss, net, name in ((e_loss, E, "E"), (g_loss, G, "G"), (d_loss, D, "D")) if name in moved]
     for gradient, name in zip(gradients, moved, strict=True):
-        parameters = list(nets[name].parameters())
-        adam(sum((p * g).sum() for p, g in zip(parameters, gradient, strict=True)), nets[name],
-             state=states["EGD".index(name)], lr=2e-4, betas=(0, 0.99))
+        adam(with_gradients(nets[name], gradient), nets[name], state=states["EGD".index(name)], lr=2e-4,
+             betas=(0, 0.99))
     assert_like({name: after[name] for name in "EGD"}, {"E": E, "G": G, "D": D}, 2e-4)
 
 
@@ -342,11 +346,9 @@ def test_began(one_update, monkeypatch, gamma, rate, k):
     G, D, x = nets["G"], nets["D"], x.double()
     fake = G(torch.randn(32, 64).double())
     real, generated = ((images - D.decoder(D.encoder(images))).abs().sum() / (32 * 1024) for images in (x, fake))
-    parameters = list(D.parameters())
-    d_gradient = torch.autograd.grad(real - 0.3 * generated, parameters, retain_graph=True)
+    d_gradient = torch.autograd.grad(real - 0.3 * generated, list(D.parameters()), retain_graph=True)
     adam(generated, G, state=states[0], lr=2e-4, betas=(0.5, 0.999))
-    adam(sum((p * g).sum() for p, g in zip(parameters, d_gradient, strict=True)), D, state=states[1], lr=2e-4,
-         betas=(0.5, 0.999))
+    adam(with_gradients(D, d_gradient), D, state=states[1], lr=2e-4, betas=(0.5, 0.999))
     away = gamma * real - generated
     expected = 0.3 + rate * away.item() if k is None else k
     assert losses == pytest.approx({"L(x)": real.item(), "L(G(z))": generated.item(), "k": expected,
