@@ -20,6 +20,7 @@ Departures:
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -42,25 +43,34 @@ class Options(BaseOptions):
     code: Count = 32  # dimension of D's code
     margin: Positive = 10.0  # m, the energy up to which D lifts generated images
     pull_away: NonNegative = 0.1  # w, the weight of the pull-away term
-    lr: Positive = 1e-3  # Adam's learning rate, of G and of D
+    lr: Positive = 1e-3  # Adam's learning rate, of G
+    lr_d: Positive = 2e-4  # Adam's learning rate, of D
     lr_fall: Share = 0.25  # the share of the run, at its end, over which it falls linearly to 0
     beta1: Decay = 0.0  # Adam's decay of the gradient's mean
     beta2: Decay = 0.99  # Adam's decay of the gradient's square
-    g_width: Count = 32  # channels of G's last stage
-    d_width: Count = 32  # channels of D's first stage
+    networks: Literal["conv", "dense"] = "conv"  # convolutional, or fully connected
+    g_width: Count = 32  # channels of G's last stage; dense: units of each hidden layer
+    d_width: Count = 32  # channels of D's first stage; dense: as for G, and D's code
+    g_layers: Count = 3  # of a dense G
+    d_layers: Count = 3  # of a dense D, the last one its decoder
+    dropout: Decay = 0.0  # the share of what the layers of D's encoder give that each step leaves out
     ema: Decay = 0.999  # decay of the moving average of G that samples are drawn from; 0: draw them from G itself
 
 
 def main():
     run = Run(Options, __file__)
     opt = run.options
-    nets = run.networks(model.build, latent_dim=opt.latent_dim, code=opt.code, g_width=opt.g_width,
-                       d_width=opt.d_width, average=opt.ema > 0, **run.image)
+    nets = run.networks(model.build, latent_dim=opt.latent_dim, code=opt.code, networks=opt.networks,
+                       g_width=opt.g_width, d_width=opt.d_width, g_layers=opt.g_layers, d_layers=opt.d_layers,
+                       dropout=opt.dropout, average=opt.ema > 0, **run.image)
     G, D = nets["G"], nets["D"]
     t = run.tensor("t", 0.0)  # updates so far, a tensor so that the update can be one CUDA graph
-    lr = run.schedule(lambda share: opt.lr * min(1, (1 - share) / opt.lr_fall))  # share: of the run, done
-    adam_g = run.optimizer(Adam, G, lr=lr, betas=(opt.beta1, opt.beta2))
-    adam_d = run.optimizer(Adam, D, lr=lr, betas=(opt.beta1, opt.beta2))
+
+    def falling(lr):  # at the end; share: of the run, done
+        return run.schedule(lambda share: lr * min(1, (1 - share) / opt.lr_fall))
+
+    adam_g = run.optimizer(Adam, G, lr=falling(opt.lr), betas=(opt.beta1, opt.beta2))
+    adam_d = run.optimizer(Adam, D, lr=falling(opt.lr_d), betas=(opt.beta1, opt.beta2))
     z_fixed = run.noise(100, opt.latent_dim)
 
     def pull_away(codes):  # f_PT: the mean squared cosine of two codes of a batch

@@ -8,7 +8,7 @@ say of its images; D has no sigmoid:
 
 Departures:
 - D's step and G's share one z (the paper draws two); z ~ N(0, I) (DCGAN: uniform).
-- Images lie in [0, 1] behind a sigmoid (DCGAN: tanh); weights start from PyTorch's default (N(0, 0.02): --init dcgan).
+- Images lie in [0, 1] behind a sigmoid (DCGAN: tanh); weights start after He et al. (N(0, 0.02): --init dcgan).
 - Adam's learning rate is 1e-3 and falls at the end, in batches of 32 (DCGAN: 2e-4, 128); its betas are (0, 0.99)
   (DCGAN: (0.5, 0.999)).
 - D has half of G's channels at each size (DCGAN: as many).
@@ -47,8 +47,9 @@ class Options(BaseOptions):
     beta1: Decay = 0.0  # Adam's decay of the gradient's mean
     beta2: Decay = 0.99  # Adam's decay of the gradient's square
     instance_noise: NonNegative = 0.1  # standard deviation of the noise on the images, real or not, that D sees
-    d_width: Count = 32  # channels of D's first stage; G's last has 64
-    init: Literal["pytorch", "dcgan", "he"] = "pytorch"  # initial weights: PyTorch's, N(0, 0.02), or He et al.'s
+    g_width: Count = 32  # channels of G's last stage
+    d_width: Count = 32  # channels of D's first stage
+    init: Literal["pytorch", "dcgan", "he"] = "he"  # initial weights: PyTorch's, N(0, 0.02), or He et al.'s
     norm: Literal["batch", "none"] = "batch"  # BatchNorm in G, or not
     ema: Decay = 0.999  # decay of the moving average of G that samples are drawn from; 0: draw them from G itself
 
@@ -56,8 +57,8 @@ class Options(BaseOptions):
 def main():
     run = Run(Options, __file__)
     opt = run.options
-    nets = run.networks(model.build, latent_dim=opt.latent_dim, init=opt.init, norm=opt.norm, d_width=opt.d_width,
-                       average=opt.ema > 0, **run.image)
+    nets = run.networks(model.build, latent_dim=opt.latent_dim, init=opt.init, norm=opt.norm, g_width=opt.g_width,
+                       d_width=opt.d_width, average=opt.ema > 0, **run.image)
     G, D = nets["G"], nets["D"]
     t = run.tensor("t", 0.0)  # updates so far, a tensor so that the update can be one CUDA graph
     lr = run.schedule(lambda share: opt.lr * min(1, (1 - share) / opt.lr_fall))  # share: of the run, done

@@ -25,6 +25,11 @@ def normalisation(norm, width):
     return [nn.BatchNorm2d(width)] if norm == "batch" else []
 
 
+def left_out(dropout):
+    """The layers that leave out a share of their inputs in training, none where it is 0."""
+    return [nn.Dropout(dropout)] if dropout else []
+
+
 def at_least_float32(x):
     """bf16 -> float32, float32 and float64 as they are: last activations and losses are not computed in bf16."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
@@ -44,14 +49,18 @@ class MLP(nn.Sequential):
     by a factor of 2.4, deep ones learn several times more slowly.
 
     Args:
-        activation: applied last, in float32; default none."""
+        activation: applied last, in float32; default none.
+        dropout: the share of what each ReLU gives that is left out in training."""
 
-    def __init__(self, *widths, activation=None):
-        layers = [layer for before, after in pairwise(widths) for layer in (nn.Linear(before, after), nn.ReLU())]
-        super().__init__(*layers[:-1], AtLeastFloat32(), *([activation] if activation else []))
-        for layer in layers[::2]:
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
+    def __init__(self, *widths, activation=None, dropout=0.0):
+        layers = []
+        for before, after in pairwise(widths):
+            layers += [nn.Linear(before, after), nn.ReLU(), *left_out(dropout)]
+        super().__init__(*layers[:-1 - (dropout > 0)], AtLeastFloat32(), *([activation] if activation else []))
+        for layer in self:
+            if isinstance(layer, nn.Linear):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
 
 
 class Down(nn.Sequential):
@@ -63,14 +72,15 @@ class Down(nn.Sequential):
         widths: channels after each stage, S = 2 * 2**len(widths); default `stage_widths(image_size)`.
         norm: as for `normalisation`; with "none" the convolutions have a bias.
         activation: applied last, in float32, for instance nn.Sigmoid(); default none, so that the outputs are logits.
+        dropout: the share of what each stage gives that is left out in training.
     Raises ValueError where widths and image_size do not fit."""
 
-    def __init__(self, channels=1, out=1, image_size=32, widths=None, norm="batch", activation=None):
+    def __init__(self, channels=1, out=1, image_size=32, widths=None, norm="batch", activation=None, dropout=0.0):
         widths = check_widths(stage_widths(image_size) if widths is None else widths, image_size)
-        layers = [Conv2d(channels, widths[0], 4, 2, 1, bias=norm == "none"), nn.LeakyReLU(0.2)]
+        layers = [Conv2d(channels, widths[0], 4, 2, 1, bias=norm == "none"), nn.LeakyReLU(0.2), *left_out(dropout)]
         for before, after in zip(widths, widths[1:], strict=False):
             layers += [Conv2d(before, after, 4, 2, 1, bias=norm == "none"), *normalisation(norm, after),
-                       nn.LeakyReLU(0.2)]
+                       nn.LeakyReLU(0.2), *left_out(dropout)]
         layers += [Conv2d(widths[-1], out, 2, 1, 0), nn.Flatten(), AtLeastFloat32()]
         super().__init__(*layers, *([activation] if activation else []))
 
@@ -97,6 +107,26 @@ class Up(nn.Sequential):
 
     def forward(self, z):
         return super().forward(z.view(-1, self.latent_dim, 1, 1))
+
+
+class DenseUp(MLP):
+    """Latent vectors (N, latent_dim) -> images (N, *shape) in [0, 1], fully connected, by hidden layers so wide.
+    activation: as for Up."""
+
+    def __init__(self, latent_dim, hidden, shape, activation=None):
+        super().__init__(latent_dim, *hidden, math.prod(shape),
+                         activation=nn.Sequential(activation or nn.Sigmoid(), nn.Unflatten(1, shape)))
+        self.latent_dim = latent_dim
+
+
+class DenseDown(MLP):
+    """Images (N, *shape) -> (N, out), fully connected, by hidden layers so wide; activation, dropout: as for MLP."""
+
+    def __init__(self, shape, hidden, out, activation=None, dropout=0.0):
+        super().__init__(math.prod(shape), *hidden, out, activation=activation, dropout=dropout)
+
+    def forward(self, x):
+        return super().forward(x.flatten(1))
 
 
 def check_widths(widths, image_size):

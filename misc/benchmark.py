@@ -73,7 +73,7 @@ class Ours:
 
     def __init__(self, batch_size, *flags, dataset):
         self.flags = ["--batch-size", str(batch_size), "--dataset", dataset, "--epochs", "1000000",
-                      "--d-width", "64", *flags]  # D as wide as usual
+                      "--g-width", "64", "--d-width", "64", *flags]  # as wide as usual
 
     def turns(self, between, updates, warmup, count):
         """Runs `count` turns of so many updates, and calls between() after each. Returns the seconds of each turn."""

@@ -31,7 +31,7 @@ def test_the_start_is_measured_in_a_process_of_its_own(benchmark, which):
 
 
 def test_both_sides_have_the_same_networks_and_losses(benchmark):
-    ours = load_model(ROOT / "GAN").build(d_width=64)
+    ours = load_model(ROOT / "GAN").build(g_width=64, d_width=64)
     G, D = benchmark.plain_networks()
     G.load_state_dict(ours["G"].state_dict())
     D.load_state_dict(ours["D"].state_dict())

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from common.blocks import MLP, AtLeastFloat32, Down, Up, initialize
+from common.blocks import MLP, AtLeastFloat32, DenseDown, DenseUp, Down, Up, initialize
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 KINDS = (*CONVOLUTIONS, nn.BatchNorm2d, nn.LeakyReLU, nn.ReLU, nn.Flatten, nn.Sigmoid)
@@ -270,3 +270,29 @@ def test_mlp():
         assert net(x).dtype == torch.float32
     single = MLP(6, 2, activation=nn.Sigmoid())
     torch.testing.assert_close(single(x), torch.sigmoid(x @ single[0].weight.T + single[0].bias))
+
+
+def test_dense_between_vectors_and_images():
+    G, D = DenseUp(5, (7, 6), (3, 8, 8)), DenseDown((3, 8, 8), (6,), 2)
+    images = G(torch.randn(4, 5))
+    assert images.shape == (4, 3, 8, 8) and images.min() > 0 and images.max() < 1 and D(images).shape == (4, 2)
+    shapes = [[tuple(p.shape) for p in net.parameters() if p.dim() == 2] for net in (G, D)]
+    assert shapes == [[(7, 5), (6, 7), (192, 6)], [(6, 192), (2, 6)]]
+
+
+@pytest.mark.parametrize("make", [
+    lambda p: Down(widths=(4, 8, 16, 32), dropout=p), lambda p: DenseDown((1, 32, 32), (400, 300), 1, dropout=p)])
+def test_dropout_leaves_out_a_share_of_each_hidden_layer_in_training_alone(make):
+    net = make(0.25)
+    torch.manual_seed(0)
+    shares = []
+    for layer in net:
+        if isinstance(layer, nn.Dropout):
+            layer.register_forward_hook(lambda _, x, y: shares.append((y[x[0] != 0] == 0).float().mean().item()))
+    net(torch.rand(32, 1, 32, 32))
+    hidden = sum(isinstance(layer, (nn.Linear, nn.Conv2d)) for layer in net) - 1
+    assert len(shares) == hidden and shares == pytest.approx([0.25] * hidden, abs=0.03)
+    without = make(0.0)
+    without.load_state_dict(dict(zip(without.state_dict(), net.state_dict().values(), strict=True)))
+    x = torch.rand(4, 1, 32, 32)
+    torch.testing.assert_close(net.eval()(x), without.eval()(x))

@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -64,11 +65,14 @@ def assert_like(found, expected, lr):
     for name, net in expected.items():
         for (key, p), q in zip(net.named_parameters(), found[name].parameters(), strict=True):
             wrong = ((p - q).abs() > 0.1 * lr).sum().item()
-            assert wrong <= max(3, 0.02 * p.numel()), (name, key, wrong)
+            assert wrong <= max(5, 0.02 * p.numel()), (name, key, wrong)
 
 
-def test_gan(one_update):
-    nets, after, x, losses, states = one_update("GAN", {}, "--lr", 2e-4)
+@pytest.mark.parametrize("fields", [{}, {"networks": "dense", "dropout": 0.5}])
+def test_gan(one_update, monkeypatch, fields):
+    monkeypatch.setattr(torch.nn.Dropout, "forward", lambda self, x: x)  # it draws, which float64 would do otherwise
+    flags = [word for name, value in fields.items() for word in (f"--{name}", value)]
+    nets, after, x, losses, states = one_update("GAN", fields, "--lr", 2e-4, *flags)
     G, D, x = nets["G"], nets["D"], x.double()
     fake = G(torch.randn(32, 100).double())
     noise = [0.1 * torch.randn(x.shape).double() for _ in range(3)]
@@ -82,6 +86,27 @@ def test_gan(one_update):
     assert_like({name: after[name] for name in "GD"}, {"G": G, "D": D}, 2e-4)
     for p, q, start in zip(*(net.parameters() for net in (after["G_ema"], after["G"], nets["G_ema"])), strict=True):
         torch.testing.assert_close(p, start / 11 + q * 10 / 11, rtol=1e-4, atol=1e-6)  # with decay 1 / (1 + 10)
+
+
+def test_gan_lets_the_one_ahead_wait(tmp_path, monkeypatch):
+    """By the losses of the update before, each of one image; who waits keeps every weight."""
+    seen, log = [], Run.log
+
+    def spy(run, losses):
+        nets = [[p.detach().clone() for p in run._networks[name].parameters()] for name in "DG"]
+        seen.append((losses["D"].item() / 2, losses["G"].item(), *nets))
+        log(run, losses)
+
+    monkeypatch.setattr(Run, "log", spy)
+    train_here(ROOT / "GAN", "--dataset", "digits", "--max-steps", 60, "--batch-size", 32, "--out-dir", tmp_path,
+               "--balance", "--g-width", 8, "--d-width", 8, "--instance-noise", 0, "--lr", 0.02)
+    moved = [[any(not torch.equal(p, q) for p, q in zip(*nets, strict=True))
+              for nets in zip(before[2:], after[2:], strict=True)] for before, after in pairwise(seen)]
+    assert moved == [[2 * d >= g, 2 * g >= d] for d, g, *_ in seen[:-1]]
+    steps = [1 + sum(part) for part in zip(*moved, strict=True)]
+    assert min(steps) < 60
+    results = json.loads((tmp_path / "samples" / "run.json").read_text())["results"]
+    assert results == pytest.approx({"steps of D": steps[0] / 60, "steps of G": steps[1] / 60})
 
 
 def labels_of_the_batch():
@@ -360,7 +385,8 @@ def test_began(one_update, monkeypatch, gamma, rate, k):
 def test_ebgan(one_update, weight):
     """The hinge of each image, closed for about half of them; the energy's gradient through image and reconstruction;
     the squared cosines of all pairs of codes, in G's loss alone."""
-    nets, after, x, losses, states = one_update("EBGAN", {}, "--lr", 2e-5, "--margin", 8.6, "--pull-away", weight)
+    nets, after, x, losses, states = one_update("EBGAN", {}, "--lr", 2e-5, "--lr-d", 2e-5, "--margin", 17.3,
+                                                "--pull-away", weight)
     G, D, x = nets["G"], nets["D"], x.double()
     fake = G(torch.randn(32, 100).double())
 
@@ -368,8 +394,8 @@ def test_ebgan(one_update, weight):
         return (D.decoder(D.encoder(images)) - images).square().sum((1, 2, 3)).sqrt()
 
     real, generated = energy(x), energy(fake.detach())
-    assert 8 < (generated < 8.6).sum() < 24
-    d_loss = (real.sum() + sum(8.6 - e for e in generated if e < 8.6)) / 32
+    assert 8 < (generated < 17.3).sum() < 24
+    d_loss = (real.sum() + sum(17.3 - e for e in generated if e < 17.3)) / 32
     adam(d_loss, D, state=states[1], lr=2e-5, betas=(0, 0.99))
     codes = D.encoder(fake)
     apart = sum(torch.cosine_similarity(codes[i], codes[j], dim=0) ** 2
@@ -500,7 +526,7 @@ def test_lsgan(one_update):
 
 def test_wgan(one_update):
     """Five steps of the critic on a batch each, with clipped weights, then one of G; RMSprop from its formula."""
-    nets, after, batches, losses, _ = one_update("WGAN", {}, n=5)
+    nets, after, batches, losses, _ = one_update("WGAN", {}, "--n-critic", 5, "--lr", 5e-5, "--instance-noise", 0.1, n=5)
     G, D = nets["G"], nets["D"]
     squares = {p: torch.zeros_like(p) for net in (G, D) for p in net.parameters()}
 
@@ -526,7 +552,7 @@ def test_wgan(one_update):
 
 
 def test_wgan_gp(one_update):
-    nets, after, batches, losses, states = one_update("WGAN-GP", {}, "--n-critic", 1)
+    nets, after, batches, losses, states = one_update("WGAN-GP", {}, "--lr", 1e-4, "--beta2", 0.9, "--instance-noise", 0.1)
     G, D, x = nets["G"], nets["D"], batches.double()
     real = x + 0.1 * torch.randn(x.shape).double()
     fake = G(torch.randn(32, 100).double()).detach() + 0.1 * torch.randn(x.shape).double()

@@ -334,12 +334,10 @@ def wait_for(condition, process, seconds=90):
 
 def make_narrow(folder):
     """Gives a copy of the GAN's folder narrow networks."""
-    text = (folder / "model.py").read_text()
-    text = text.replace("Up(latent_dim, channels, image_size, norm=norm)", "Up(latent_dim, widths=(16, 8, 8, 8))")
-    widths = "stage_widths(image_size, d_width)"
-    text = text.replace(f"Down(channels, 1, image_size, {widths})", "Down(widths=(8, 8, 8, 16))")
-    assert "widths=(16, 8" in text and "widths=(8, 8" in text
-    (folder / "model.py").write_text(text)
+    text = (folder / "train.py").read_text()
+    narrow = text.replace("_width: Count = 32", "_width: Count = 2")
+    assert narrow.count("_width: Count = 2") == 2
+    (folder / "train.py").write_text(narrow)
 
 
 def small_gan(tmp_path):
