@@ -526,7 +526,8 @@ def test_lsgan(one_update):
 
 def test_wgan(one_update):
     """Five steps of the critic on a batch each, with clipped weights, then one of G; RMSprop from its formula."""
-    nets, after, batches, losses, _ = one_update("WGAN", {}, "--n-critic", 5, "--lr", 5e-5, "--instance-noise", 0.1, n=5)
+    nets, after, batches, losses, _ = one_update("WGAN", {}, "--n-critic", 5, "--lr", 5e-5,
+                                                   "--instance-noise", 0.1, n=5)
     G, D = nets["G"], nets["D"]
     squares = {p: torch.zeros_like(p) for net in (G, D) for p in net.parameters()}
 
@@ -552,7 +553,8 @@ def test_wgan(one_update):
 
 
 def test_wgan_gp(one_update):
-    nets, after, batches, losses, states = one_update("WGAN-GP", {}, "--lr", 1e-4, "--beta2", 0.9, "--instance-noise", 0.1)
+    nets, after, batches, losses, states = one_update("WGAN-GP", {}, "--lr", 1e-4, "--beta2", 0.9,
+                                                        "--instance-noise", 0.1)
     G, D, x = nets["G"], nets["D"], batches.double()
     real = x + 0.1 * torch.randn(x.shape).double()
     fake = G(torch.randn(32, 100).double()).detach() + 0.1 * torch.randn(x.shape).double()
