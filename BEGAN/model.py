@@ -11,14 +11,16 @@ from common.updates import sample_from
 
 class Autoencoder(nn.Module):
     """Images (N, C, S, S) -> L, how far they are from what the autoencoder makes of them: the mean absolute difference
-    of the pixels, of each image (N,)."""
+    of the pixels, of each image (N,).
+
+    The decoder's last layer is linear: behind a sigmoid that gives black D could no longer raise L of black images."""
 
     def __init__(self, encoder, decoder):
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
 
     def reconstruct(self, x):
-        """Images (N, C, S, S) in [0, 1] of the same shape."""
+        """Images (N, C, S, S) of the same shape; about in [0, 1] as those are."""
         return self.decoder(self.encoder(x))
 
     def forward(self, x):
@@ -32,9 +34,9 @@ def build(latent_dim=64, channels=1, image_size=32, width=32, init="he", average
 
     width: channels of the stages next to the images."""
     stages = stage_widths(image_size, width)
-    decoders = [Up(latent_dim, channels, image_size, stages[::-1], norm="none") for _ in range(2)]
-    nets = {"G": decoders[0],
-            "D": Autoencoder(Down(channels, latent_dim, image_size, stages, norm="none"), decoders[1])}
+    nets = {"G": Up(latent_dim, channels, image_size, stages[::-1], "none"),
+            "D": Autoencoder(Down(channels, latent_dim, image_size, stages, "none"),
+                             Up(latent_dim, channels, image_size, stages[::-1], "none", nn.Identity()))}
     for net in nets.values():
         initialize(net, init)
     if average:

@@ -27,8 +27,6 @@ def between(nets, x, steps=10):
 
 def draw(run, nets):
     """After a training, or from a checkpoint."""
-    if run.options.form == "gan":
-        return
     run.record({"pixel error": pixel_error(nets, run.test)})
     x = next(iter(run.test.batches(50)))[0]
     run.save("back", and_back(x, reconstruct(nets, x)))

@@ -8,8 +8,8 @@ Algorithm 1, with x~ = G(z), z ~ q(z|x) by the encoder E, and x_p = G(z_p), z_p 
 
     E descends L_prior + L_like        G descends gamma L_like - L_GAN        D ascends L_GAN
 
-Other forms, on the same networks, for comparison (--form): pixels, a VAE with |x - x~|^2 / 2, without D; features, a
-VAE with f of a D that learns beside it; gan, without E.
+Two other forms, on the same networks, for comparison (--form): pixels, a VAE with |x - x~|^2 / 2, without D; features,
+a VAE with f of a D that learns beside it.
 Departures:
 - The two generated images have the weight 1/2 each; G ascends log D instead of descending log(1 - D).
 - gamma is 1e-3 (the authors' code: 1e-6 for its images).
@@ -39,7 +39,7 @@ class Options(BaseOptions):
 
     epochs: Count = 4  # passes over the training set
     batch_size: Count = 32  # images in one batch, over all ranks together
-    form: Literal["vae-gan", "pixels", "features", "gan"] = "vae-gan"  # the losses, see above
+    form: Literal["vae-gan", "pixels", "features"] = "vae-gan"  # the losses, see above
     latent_dim: Count = 64  # dimension of z
     gamma: NonNegative = 1e-3  # weight of L_like in G's loss
     balance: bool = False  # leave out steps of D or G where it is far ahead
@@ -66,27 +66,25 @@ def main():
     def update(x):
         z_p, epsilon = noise_like(x, opt.latent_dim), noise_like(x, opt.latent_dim)
         mu, logvar = E(x)
-        made = G(mu + (logvar / 2).exp() * epsilon), G(z_p)  # x~ and x_p
+        back = G(mu + (logvar / 2).exp() * epsilon)  # x~
         prior = 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(1).mean()
 
         if opt.form == "pixels":
-            like = half_square(made[0], x)
+            like = half_square(back, x)
             descend((adam_e, prior + like), (adam_g, like))
             losses = {"prior": prior, "like": like}
         else:
-            (real, f), *verdicts = D(x), D(made[0]), D(made[1])
-            fakes = [logit for logit, _ in verdicts[opt.form == "gan":]]
-            like = half_square(verdicts[0][1], f)
-            d_loss = bce(real, 1) + sum(bce(fake, 0) for fake in fakes) / len(fakes)
-            g_gan = sum(bce(fake, 1) for fake in fakes) / len(fakes)
-            weight, with_gan = {"vae-gan": (opt.gamma, 1), "features": (1, 0), "gan": (0, 1)}[opt.form]
+            (real, f), (of_back, f_back), (of_fake, _) = D(x), D(back), D(G(z_p))
+            like = half_square(f_back, f)
+            d_loss = bce(real, 1) + (bce(of_back, 0) + bce(of_fake, 0)) / 2
+            gan = (bce(of_back, 1) + bce(of_fake, 1)) / 2
+            g_loss = like if opt.form == "features" else opt.gamma * like + gan
             d_moves = g_moves = 1
-            if opt.balance:  # by the mean of D's two losses; a loss of 0 moves nothing, as beta1 is 0
-                d_moves, g_moves = d_loss.detach() >= g_gan.detach(), 4 * g_gan.detach() >= d_loss.detach()
-            descend((adam_e, (opt.form != "gan") * (prior + like)),
-                    (adam_g, g_moves * (weight * like + with_gan * g_gan)), (adam_d, d_moves * d_loss))
-            losses = {"prior": prior, "like": like, "D": d_loss, "G": g_gan, "D(x)": real.sigmoid().mean(),
-                      "D(G(z))": fakes[-1].sigmoid().mean()}
+            if opt.balance:  # of one image, D's loss is d_loss / 2; a loss of 0 moves nothing, as beta1 is 0
+                d_moves, g_moves = d_loss.detach() >= gan.detach(), 4 * gan.detach() >= d_loss.detach()
+            descend((adam_e, prior + like), (adam_g, g_moves * g_loss), (adam_d, d_moves * d_loss))
+            losses = {"prior": prior, "like": like, "D": d_loss, "G": gan, "D(x)": real.sigmoid().mean(),
+                      "D(G(z))": of_fake.sigmoid().mean()}
 
         t.add_(1)
         if opt.ema:  # with decay min(ema, t / (t + 10)): a shorter average at first, when G changes fastest

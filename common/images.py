@@ -85,18 +85,31 @@ def is_output(name):
     return name.startswith("D(")
 
 
+def panels(names, steps):
+    """Losses (names of the columns of `steps`) in groups [(label, names), ...] to be drawn on one axis each: those
+    within a factor of 15 together, the largest first; outputs of D last."""
+    sizes = dict(zip(names, np.percentile(np.abs(steps), 95, axis=0), strict=True))
+    groups = []
+    for name in sorted((name for name in names if not is_output(name)), key=lambda name: -sizes[name]):
+        if not groups or 15 * sizes[name] < sizes[groups[-1][0]]:
+            groups.append([])
+        groups[-1].append(name)
+    groups = [("loss", sorted(group, key=names.index)) for group in groups]
+    outputs = [name for name in names if is_output(name)]
+    return groups + ([("output of D", outputs)] if outputs else [])
+
+
 def save_losses(path, names, steps, title):
-    """Draws K losses over N updates (steps: (N, K) array): pale each value, full its running mean. Outputs of D stand
-    in a panel of their own below."""
-    groups = {"loss": [name for name in names if not is_output(name)],
-              "output of D": [name for name in names if is_output(name)]}
-    groups = {label: members for label, members in groups.items() if members}
-    fig, axes = figure(6.4, 4.4 if len(groups) == 1 else 5.6, len(groups), sharex=True, squeeze=False)
+    """Draws K losses over N updates (steps: (N, K) array): pale each value, full its running mean; in one panel what
+    `panels` puts together."""
+    steps = steps.astype(np.float64)
+    groups = panels(names, steps)
+    fig, axes = figure(6.4, 3.2 + 1.2 * len(groups), len(groups), sharex=True, squeeze=False)
     axes = axes[:, 0]
     window = max(1, len(steps) // 100)
     stride = max(1, len(steps) // 4000)
-    for ax, (label, members) in zip(axes, groups.items(), strict=True):
-        columns = steps[:, [names.index(name) for name in members]].astype(np.float64)
+    for ax, (label, members) in zip(axes, groups, strict=True):
+        columns = steps[:, [names.index(name) for name in members]]
         for i, (name, values) in enumerate(zip(members, columns.T, strict=True)):
             ax.plot(np.arange(1, len(values) + 1)[::stride], values[::stride], color=f"C{i}", alpha=0.25, linewidth=0.5)
             mean = np.convolve(values, np.ones(window) / window, "valid")

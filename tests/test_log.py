@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from common import history, log
-from common.images import save_losses
+from common.images import panels, save_losses
 from common.options import BaseOptions
 
 
@@ -81,3 +81,12 @@ def test_a_history_comes_back():
     after.load(before.state())
     assert (after.step, after.frames, after.curves) == (3, ["epoch_0001.png"], {"error": [(1, {"test": 2.0})]})
     assert after.latest() == {"error test": 2.0}
+
+
+@pytest.mark.parametrize("sizes, expected", [
+    ({"D": 1.2, "D(x)": 0.5, "G": -3, "D(G(z))": 0.4}, [("loss", ["D", "G"]), ("output of D", ["D(x)", "D(G(z))"])]),
+    ({"prior": 20, "like": 900, "D": 1.2}, [("loss", ["like"]), ("loss", ["prior"]), ("loss", ["D"])]),
+    ({"k": 0, "L(x)": 0.03}, [("loss", ["L(x)"]), ("loss", ["k"])]), ({"D": 0, "G": 0}, [("loss", ["D", "G"])])])
+def test_losses_of_other_sizes_stand_in_panels_of_their_own(sizes, expected):
+    steps = np.tile(list(sizes.values()), (50, 1)) * np.linspace(1, 0.9, 50)[:, None]
+    assert panels(list(sizes), steps) == expected
