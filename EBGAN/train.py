@@ -11,9 +11,10 @@ The pull-away term keeps the codes of a batch of N generated images apart, so th
     f_PT(S) = 1 / (N (N - 1)) sum_i sum_{j != i} (S_i . S_j / (|S_i| |S_j|))^2
 
 Departures:
+- w is 20 (the paper: 0.1), about what makes the term as large as an energy: with 0.1 all images became the same.
 - D's step and G's share z; z ~ N(0, I).
 - Adam's learning rate falls at the end, its betas are (0, 0.99), in batches of 32; weights start after He et al.
-- The networks are DCGAN's, half as wide, D's mirrored (the paper's, for MNIST, fully connected).
+- G is the GAN's, D has its stages and their mirror (the paper's, for MNIST, are fully connected: --networks dense).
 - Samples come from a moving average of G (--ema 0: from G).
 """
 
@@ -42,9 +43,8 @@ class Options(BaseOptions):
     latent_dim: Count = 100  # dimension of z
     code: Count = 32  # dimension of D's code
     margin: Positive = 10.0  # m, the energy up to which D lifts generated images
-    pull_away: NonNegative = 0.1  # w, the weight of the pull-away term
-    lr: Positive = 1e-3  # Adam's learning rate, of G
-    lr_d: Positive = 2e-4  # Adam's learning rate, of D
+    pull_away: NonNegative = 20.0  # w, the weight of the pull-away term
+    lr: Positive = 1e-3  # Adam's learning rate, of G and of D
     lr_fall: Share = 0.25  # the share of the run, at its end, over which it falls linearly to 0
     beta1: Decay = 0.0  # Adam's decay of the gradient's mean
     beta2: Decay = 0.99  # Adam's decay of the gradient's square
@@ -65,12 +65,9 @@ def main():
                        dropout=opt.dropout, average=opt.ema > 0, **run.image)
     G, D = nets["G"], nets["D"]
     t = run.tensor("t", 0.0)  # updates so far, a tensor so that the update can be one CUDA graph
-
-    def falling(lr):  # at the end; share: of the run, done
-        return run.schedule(lambda share: lr * min(1, (1 - share) / opt.lr_fall))
-
-    adam_g = run.optimizer(Adam, G, lr=falling(opt.lr), betas=(opt.beta1, opt.beta2))
-    adam_d = run.optimizer(Adam, D, lr=falling(opt.lr_d), betas=(opt.beta1, opt.beta2))
+    lr = run.schedule(lambda share: opt.lr * min(1, (1 - share) / opt.lr_fall))  # share: of the run, done
+    adam_g = run.optimizer(Adam, G, lr=lr, betas=(opt.beta1, opt.beta2))
+    adam_d = run.optimizer(Adam, D, lr=lr, betas=(opt.beta1, opt.beta2))
     z_fixed = run.noise(100, opt.latent_dim)
 
     def pull_away(codes):  # f_PT: the mean squared cosine of two codes of a batch

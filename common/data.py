@@ -41,6 +41,16 @@ class Dataset:
     def __len__(self):
         return len(self.images)
 
+    @property
+    def sets(self):
+        """This one: a pair of domains has two."""
+        return (self,)
+
+    @property
+    def image(self):
+        """What `build` functions take: {"channels", "image_size"}."""
+        return {"channels": self.images.shape[1], "image_size": self.images.shape[-1]}
+
     def fingerprint(self):
         """A hash of images, labels and classes, in hexadecimal: the same data have the same wherever they lie."""
         digest = hashlib.blake2b(repr((self.images.shape, self.classes)).encode("utf-8", "surrogateescape"),
@@ -128,12 +138,12 @@ def load(name, root, train=True, image_size=32):
 
 
 class Source:
-    """The training and the test images of a run with these options, on its device. `options.dataset` becomes the name
-    that was resolved; `notice` says that it is a substitute, `fingerprint` tells the data from others. Raises what
-    `resolve` and `load` do, and InputError where it is not the fingerprint given, or --out-dir lies among the images.
-    """
+    """The training and the test images of a run with these options, on its device: a `Dataset` each, or what another
+    `load` gives. `options.dataset` becomes the name that was resolved; `notice` says that it is a substitute,
+    `fingerprint` tells the data from others. Raises what `resolve` and `load` do, and InputError where it is not the
+    fingerprint given, or --out-dir lies among the images."""
 
-    def __init__(self, options, device, fingerprint=None):
+    def __init__(self, options, device, fingerprint=None, load=load):
         self.options, self.device, root = options, device, data_dir(options.data_dir)
         options.dataset, self.notice = distribution.first(lambda: resolve(options.dataset, root))
         folder = Path(options.dataset.removeprefix("folder:")) if options.dataset.startswith("folder:") else None
@@ -154,10 +164,10 @@ class Source:
 
 
 def hold_out(dataset, n):
-    """All but the last n images, and these. Raises InputError where that leaves none."""
+    """All but the last n images, of a pair those of both, and these. Raises InputError where that leaves none."""
     if n >= len(dataset):
         raise InputError(f"--holdout: leaves none of the {len(dataset):,} training images")
-    return dataset[:len(dataset) - n], dataset[len(dataset) - n:]
+    return (dataset[:-n], dataset[-n:]) if n else (dataset, dataset[:0])
 
 
 def resize(images, size):

@@ -1,7 +1,7 @@
 """Pairs of domains: two data sets, and where there is one the exact map from an image of the first to its counterpart.
 
-Unpaired means that no digit is in both: the second domain of a map is made from the other half of MNIST. Test images
-are all in both, counterparts in the same place, so that a translation can be held against what it should be."""
+Unpaired means that no digit is in both: the second domain of a map is made from the other half of the data set. Test
+images are all in both, counterparts in the same place, so that a translation can be held against what it should be."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +20,30 @@ class Pair:
     a: data.Dataset
     b: data.Dataset
     exact: Callable | None = None
+
+    def __len__(self):
+        return min(map(len, self.sets))
+
+    @property
+    def sets(self):
+        return self.a, self.b
+
+    @property
+    def image(self):
+        """What `build` functions take: {"channels_a", "channels_b", "image_size"}."""
+        return {"channels_a": self.a.images.shape[1], "channels_b": self.b.images.shape[1],
+                "image_size": self.a.images.shape[-1]}
+
+    def fingerprint(self):
+        """As that of a `Dataset`, of both."""
+        return "-".join(part.fingerprint() for part in self.sets)
+
+    def to(self, device):
+        return Pair(self.a.to(device), self.b.to(device), self.exact)
+
+    def __getitem__(self, which):
+        """The same slice of both."""
+        return Pair(self.a[which], self.b[which], self.exact)
 
 
 def inverted(images):
@@ -55,16 +79,22 @@ MAPS = {"edges": edges, "inverted": inverted, "thick": thick, "rotated": rotated
 NAMES = ("mnist-usps", "mnist-usps-plain", *MAPS)
 
 
-def load(name, root, train=True, image_size=32):
-    """The `Pair` of a name, training or test images, both in the data directory `root`.
+def load(name, dataset, root, train=True, image_size=32):
+    """The `Pair` of a name, training or test images, of a resolved data set in the data directory `root`.
 
     mnist-usps: USPS with a margin of 3 of its pixels, so that its digits are as large as MNIST's; without it, plain,
-    they are 1.4 times as large. Raises what `data.load` does, and InputError for an unknown name."""
+    they are 1.4 times as large. Raises what `data.load` does, and InputError for an unknown name, a pair that is of
+    MNIST where the data set is another, or a map of images that have colours already."""
     if name not in NAMES:
         raise InputError(f"--pair: unknown pair '{name}', choose from {', '.join(NAMES)}")
-    a = data.load("mnist", root, train, image_size)
+    if name not in MAPS and dataset != "mnist":
+        raise InputError(f"--pair: {name} is of MNIST, not of {dataset}")
+    a = data.load(dataset, root, train, image_size)
     if name not in MAPS:
+        data.resolve("usps", root)
         return Pair(a, data.load("usps" if name.endswith("plain") else "usps-aligned", root, train, image_size))
+    if name == "coloured" and a.images.shape[1] > 1:
+        raise InputError(f"--pair: the images of {dataset} have colours already")
     half = len(a) // 2
     b = a[half:] if train else a
     return Pair(a[:half] if train else a, data.Dataset(MAPS[name](b.images), b.labels, b.classes), MAPS[name])

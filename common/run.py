@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from common import acceleration, checkpoint, data, distribution, images, options
+from common import acceleration, checkpoint, data, distribution, domains, images, options
 from common.files import lock, writable_folder
 from common.history import History, NotFinite, check_finite
 from common.log import Progress, Signals, add_results, keep_talking, say, write_record
@@ -21,13 +21,13 @@ class Run:
     """A training run of the model in the folder of `file`, with the command-line options of the dataclass `Options`.
 
     Ends the process with status 2 and one line on stderr where something that the user gave cannot be used.
-    Where the options have a `variant` (a field or a property), files lie in subfolders of that name.
-    args: the words of the command line; default: those of the process.
+    Where the options have a `variant` (a field or a property), files lie in subfolders of that name; where they have a
+    `pair`, data are a `common.domains.Pair`, batches (x_a, label_a, x_b, label_b). args: default: the process's words.
 
     Attributes:
         options: the instance of `Options`, with dataset, device and precision resolved.
         train: the training images, a `common.data.Dataset` on the device.
-        image: {"channels": C, "image_size": S}, as `build` functions take them.
+        image: {"channels": C, "image_size": S}, as `build` functions take them; of a pair, channels_a and channels_b.
     """
 
     def __init__(self, Options, file, args=None):
@@ -43,8 +43,7 @@ class Run:
             if not self.options.resume:
                 self._lock = lock(writable_folder(self._checkpoint.parent, "--out-dir"), "--out-dir")
         self._networks, self._fields, self._optimizers, self._tensors, self._schedules = {}, {}, [], {}, []
-        self._draw = None
-        self._history = History()
+        self._draw, self._history = None, History()
         self._restore(self._history.load)
         checkpoint.seed_everything(self.options.seed)  # for the weights; `batches` seeds what follows
 
@@ -64,9 +63,10 @@ class Run:
 
     def _read_data(self):
         opt, saved = self.options, self._saved or {}
-        self._source = data.Source(opt, self._device, saved.get("data"))
+        load = partial(domains.load, opt.pair) if hasattr(opt, "pair") else data.load
+        self._source = data.Source(opt, self._device, saved.get("data"), load)
         self._notice, self.train = saved.get("notice", self._source.notice), self._source.train
-        self.image = {"channels": self.train.images.shape[1], "image_size": opt.image_size}
+        self.image = self.train.image
         self._title = (f"{self.folder.name} {self._variant}".strip() + f" on {opt.dataset}, seed {opt.seed}"
                        + (" (NOT MNIST)" if self._notice else ""))
         if self._notice:
@@ -187,7 +187,7 @@ class Run:
 
     def _begin(self, n, also):
         opt, rank = self.options, distribution.rank()
-        self._batches = data.Batches(*((part.images, part.labels) for part in (self.train, also) if part), n=n,
+        self._batches = data.Batches(*((part.images, part.labels) for part in (*self.train.sets, also) if part), n=n,
                                      batch_size=opt.batch_size, seed=opt.seed, rank=rank, ranks=distribution.ranks())
         self._whole = opt.epochs * self._batches.per_epoch  # updates of the run, which --max-steps may cut
         if self._saved and self._schedules:
@@ -197,7 +197,8 @@ class Run:
         self._restore(partial(checkpoint.set_random_state, device=self._device), "random", rank)
         if rank == 0 and not self._saved:
             put_aside(self._out, self._variant, type(opt))
-        self.save("real", next(iter(self.train.batches(100)))[0])
+        for name, part in zip(("real", "real_b"), self.train.sets, strict=False):
+            self.save(name, next(iter(part.batches(100)))[0])
         self._progress = Progress(self._out / "logs" / self._variant, self._batches, self._history.step, self._last)
         self._progress.begin(self._title, len(self.train), opt)
         self._history.began = time.monotonic() - self._history.seconds
@@ -207,8 +208,7 @@ class Run:
         self._saved_at, self._saved_step, self._saved = time.monotonic(), self._history.step, None  # frees memory
 
     def _between(self, stop):
-        ends, step = self._epoch_ends, self._history.step
-        due = time.monotonic() - self._saved_at > SAVE_EVERY
+        ends, step, due = self._epoch_ends, self._history.step, time.monotonic() - self._saved_at > SAVE_EVERY
         due, stop.agreed = self._agreement.reach(step, ends, due, stop.received)
         if ends or due or stop or step % READ_EVERY == 0:
             self._read_losses()

@@ -1,10 +1,12 @@
 """Pairs of domains: what is a counterpart of what, and that no digit is in both."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 from conftest import write_idx
 
-from common import data, domains
+from common import BaseOptions, Run, data, descend, domains
 from common.options import InputError
 
 
@@ -17,11 +19,11 @@ def root(tmp_path):
 @pytest.mark.parametrize("name", domains.MAPS)
 def test_domains_share_no_training_image_and_all_test_images(root, name):
     train, test = (data.load("mnist", root, part) for part in (True, False))
-    pair = domains.load(name, root)
+    pair = domains.load(name, "mnist", root)
     assert len(pair.a) == len(pair.b) == 20
     assert torch.equal(pair.a.images, train.images[:20]) and torch.equal(pair.b.labels, train.labels[20:])
     assert torch.equal(pair.b.images, pair.exact(train.images[20:])) and pair.b.images.dtype == torch.uint8
-    pair = domains.load(name, root, train=False)
+    pair = domains.load(name, "mnist", root, train=False)
     assert torch.equal(pair.a.images, test.images) and torch.equal(pair.b.labels, test.labels)
     assert torch.equal(pair.b.images, pair.exact(pair.a.images)) and pair.b.images.is_contiguous()
 
@@ -61,7 +63,7 @@ def test_aligned_usps_is_as_large_as_mnist(part, n):
         rows = (images[:2000, 0] > 63).any(2)
         return (rows.float().cumsum(1).clamp(max=1) * rows.flip(1).float().cumsum(1).clamp(max=1).flip(1)).sum(1).mean()
 
-    pair, plain = domains.load("mnist-usps", root, part), domains.load("mnist-usps-plain", root, part)
+    pair, plain = (domains.load(name, "mnist", root, part) for name in ("mnist-usps", "mnist-usps-plain"))
     assert len(pair.b) == len(plain.b) == n and torch.equal(pair.b.labels, plain.b.labels) and pair.exact is None
     assert len(pair.a) == (60_000 if part else 10_000) and pair.b.images.shape[1:] == (1, 32, 32)
     assert height(pair.b.images) == pytest.approx(height(pair.a.images).item(), rel=0.12)
@@ -70,6 +72,71 @@ def test_aligned_usps_is_as_large_as_mnist(part, n):
     assert (mean[0] - mean[1]).square().mean() < 0.25 * (mean[0] - mean[2]).square().mean()
 
 
-def test_an_unknown_pair_is_refused(root):
-    with pytest.raises(InputError, match="--pair: unknown pair 'x'"):
-        domains.load("x", root)
+@pytest.mark.parametrize("pair, dataset, told", [
+    ("x", "mnist", "unknown pair 'x', choose from mnist-usps"), ("mnist-usps", "digits", "is of MNIST, not of digits")])
+def test_what_is_no_pair_is_refused(root, pair, dataset, told):
+    with pytest.raises(InputError, match=f"--pair: .*{told}"):
+        domains.load(pair, dataset, root)
+
+
+def test_images_with_colours_get_no_others(monkeypatch):
+    images = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
+    monkeypatch.setattr(data, "load", lambda *_: data.Dataset(images, torch.ones(4)))
+    with pytest.raises(InputError, match="--pair: the images of folder:x have colours already"):
+        domains.load("coloured", "folder:x", None)
+
+
+TRAIN = """
+@dataclass
+class Options(BaseOptions):
+    pair: str = "coloured"
+
+def main():
+    run = Run(Options, __file__)
+    nets = run.networks(lambda channels_a, channels_b, image_size: {
+        "G": nn.Conv2d(channels_a, channels_b, 1), "F": nn.Conv2d(channels_b, channels_a, 1)}, **run.image)
+    adam = run.optimizer(Adam, *nets.values())
+
+    @run.step
+    def update(a, b):
+        loss = (nets["F"](nets["G"](a)) - a).abs().mean() + b.mean()
+        descend((adam, loss))
+        return {"loss": loss}
+
+    for a, of_a, b, of_b in run.batches():
+        SEEN.append((a.clone(), of_a.clone(), b.clone(), of_b.clone()))
+        run.log(update(a, b))
+    TESTS.append(run.test)
+"""
+
+
+def test_a_run_gives_batches_of_both_domains(tmp_path):
+    """An epoch is one pass; --holdout keeps the last of both; a resumed run goes on with the same batches."""
+    folder = tmp_path / "Pairs"
+    folder.mkdir()
+    (folder / "train.py").write_text(TRAIN)
+    names = {"SEEN": [], "TESTS": [], "BaseOptions": BaseOptions, "Run": Run, "Adam": torch.optim.Adam,
+             "descend": descend, "nn": torch.nn, "dataclass": dataclass, "__file__": str(folder / "train.py"),
+             "__name__": "pairs"}
+    exec(compile(TRAIN, "train.py", "exec"), names)
+
+    def run(*flags):
+        names["SEEN"].clear()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sys.argv", [str(folder / "train.py"), "--dataset", "digits", "--batch-size", "50",
+                                       "--epochs", "1", "--out-dir", str(tmp_path), *flags])
+            names["main"]()
+        return list(names["SEEN"])
+
+    whole = run("--holdout", "50")
+    assert len(whole) == 700 // 50 and whole[0][0].shape == (50, 1, 32, 32) and whole[0][2].shape == (50, 3, 32, 32)
+    digits = data.load("digits", None)
+    counts = [torch.bincount(torch.cat([batch[i] for batch in whole]), minlength=10) for i in (1, 3)]
+    for count, part in zip(counts, (digits[:700], digits[750:1450]), strict=True):
+        assert torch.equal(count, torch.bincount(part.labels, minlength=10))  # each digit once, of its own half
+    test = names["TESTS"][-1]
+    assert [len(part) for part in test.sets] == [50, 50] and torch.equal(test.b.labels, digits.labels[1450:])
+    assert {"real.png", "real_b.png"} <= {path.name for path in (tmp_path / "samples").iterdir()}
+    run("--holdout", "50", "--max-steps", "5")
+    rest = run("--resume", "--max-steps", "14")
+    assert all(torch.equal(p, q) for p, q in zip(rest[0], whole[5], strict=True))

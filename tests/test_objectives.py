@@ -383,7 +383,7 @@ def test_began(one_update, monkeypatch, gamma, rate, k):
 def test_ebgan(one_update, weight):
     """The hinge of each image, closed for about half of them; the energy's gradient through image and reconstruction;
     the squared cosines of all pairs of codes, in G's loss alone."""
-    nets, after, x, losses, states = one_update("EBGAN", {}, "--lr", 2e-5, "--lr-d", 2e-5, "--margin", 17.3,
+    nets, after, x, losses, states = one_update("EBGAN", {}, "--lr", 2e-5, "--margin", 17.3,
                                                 "--pull-away", weight)
     G, D, x = nets["G"], nets["D"], x.double()
     fake = G(torch.randn(32, 100).double())
