@@ -1,6 +1,6 @@
 """BEGAN: Boundary Equilibrium Generative Adversarial Networks, Berthelot, Schumm & Metz 2017 (arXiv 1703.10717).
 
-D is an autoencoder, L(v) = |v - D(v)| how far an image is from what D makes of it. D brings real images back and
+D is an autoencoder, L(v) = |v - D(v)|^eta how far an image is from what D makes of it. D brings real images back and
 generated ones not, G makes images that D brings back; a controller keeps the two in balance (section 3.4):
 
     D descends  L(x) - k L(G(z))        G descends  L(G(z))        k <- k + lambda_k (gamma L(x) - L(G(z))), in [0, 1]
@@ -9,15 +9,17 @@ In balance L(G(z)) = gamma L(x). With a small gamma D cares for real images most
 large one they vary more. The convergence measure M = L(x) + |gamma L(x) - L(G(z))| falls as training goes well.
 Departures:
 - D's step and G's share z, and are taken at once; z ~ N(0, I) (the paper: uniform).
-- lambda_k is 0.01 (the paper: 0.001): on mostly black images L is so small that k would hardly move in a short run.
+- lambda_k is 1 (the paper: 0.001): on mostly black images L is so small that k would hardly move in a short run.
+- eta is 2 (the paper: 1): with 1 D often brings back black, the median of most pixels, and learns no more.
 - Adam's learning rate falls at the end of the run (the paper: halved whenever M stalls).
-- The stages of DCGAN without BatchNorm, with (Leaky)ReLU (the paper: 3 x 3 convolutions with ELU).
+- DCGAN's stages with ELU (the paper: 3 x 3 convolutions).
 - Samples come from a moving average of G (--ema 0: from G).
 """
 
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch.optim import Adam
@@ -35,9 +37,10 @@ class Options(BaseOptions):
     epochs: Count = 4  # passes over the training set
     batch_size: Count = 32  # images in one batch, over all ranks together
     latent_dim: Count = 64  # dimension of z, and of D's code
+    eta: Literal[1, 2] = 2  # the power of the error in L
     gamma: Positive = 0.5  # L(G(z)) / L(x) in balance: the diversity of the images
-    lambda_k: Positive = 0.01  # how fast k follows
-    lr: Positive = 3e-4  # Adam's learning rate, of G and of D
+    lambda_k: Positive = 1.0  # how fast k follows
+    lr: Positive = 1e-3  # Adam's learning rate, of G and of D
     lr_fall: Share = 0.5  # the share of the run, at its end, over which it falls linearly to 0
     beta1: Decay = 0.5  # Adam's decay of the gradient's mean
     width: Count = 32  # channels of the stages next to the images
@@ -47,7 +50,8 @@ class Options(BaseOptions):
 def main():
     run = Run(Options, __file__)
     opt = run.options
-    nets = run.networks(model.build, latent_dim=opt.latent_dim, width=opt.width, average=opt.ema > 0, **run.image)
+    nets = run.networks(model.build, latent_dim=opt.latent_dim, width=opt.width, eta=opt.eta,
+                       average=opt.ema > 0, **run.image)
     G, D = nets["G"], nets["D"]
     t = run.tensor("t", 0.0)  # updates so far, a tensor so that the update can be one CUDA graph
     k = run.tensor("k", 0.0)

@@ -360,15 +360,17 @@ def test_balance_of_the_vae_gan(one_update, monkeypatch, still, of_losses):
         assert all(same) if name == still else not any(same), name
 
 
-@pytest.mark.parametrize("gamma, rate, k", [(0.5, 0.5, None), (0.2, 1000, 0), (5, 1000, 1)])
-def test_began(one_update, monkeypatch, gamma, rate, k):
+@pytest.mark.parametrize("gamma, rate, k, eta", [(0.5, 0.1, None, 1), (0.2, 1000, 0, 1), (9, 1000, 1, 2)])
+def test_began(one_update, monkeypatch, gamma, rate, k, eta):
     """Both gradients are taken before any step, with the k from before; then k moves, and stays in [0, 1]."""
     tensor = Run.tensor
     monkeypatch.setattr(Run, "tensor", lambda run, name, value: tensor(run, name, 0.3 if name == "k" else value))
-    nets, after, x, losses, states = one_update("BEGAN", {}, "--lr", 2e-4, "--lambda-k", rate, "--gamma", gamma)
+    nets, after, x, losses, states = one_update("BEGAN", {"eta": eta}, "--lr", 2e-4, "--lambda-k", rate,
+                                                "--gamma", gamma, "--eta", eta)
     G, D, x = nets["G"], nets["D"], x.double()
     fake = G(torch.randn(32, 64).double())
-    real, generated = ((images - D.decoder(D.encoder(images))).abs().sum() / (32 * 1024) for images in (x, fake))
+    real, generated = (((images - D.decoder(D.encoder(images))).abs() ** eta).sum() / (32 * 1024)
+                       for images in (x, fake))
     d_gradient = torch.autograd.grad(real - 0.3 * generated, list(D.parameters()), retain_graph=True)
     adam(generated, G, state=states[0], lr=2e-4, betas=(0.5, 0.999))
     adam(with_gradients(D, d_gradient), D, state=states[1], lr=2e-4, betas=(0.5, 0.999))
