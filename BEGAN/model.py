@@ -25,7 +25,7 @@ class Autoencoder(nn.Module):
         return at_least_float32(x - self.reconstruct(x)).abs().pow(self.eta).flatten(1).mean(1)
 
 
-def build(latent_dim=64, channels=1, image_size=32, width=32, eta=2, init="he", average=True):
+def build(latent_dim=64, channels=1, image_size=32, width=16, eta=2, init="he", average=True):
     """G: z (N, latent_dim) -> images (N, channels, image_size, image_size), which `sample` clips to [0, 1].
     D: images -> L (N,), by a code of latent_dim numbers.
     G_ema (where average): a copy of G, to hold the moving average of its weights.

@@ -38,12 +38,12 @@ class Options(BaseOptions):
     batch_size: Count = 32  # images in one batch, over all ranks together
     latent_dim: Count = 64  # dimension of z, and of D's code
     eta: Literal[1, 2] = 2  # the power of the error in L
-    gamma: Positive = 0.5  # L(G(z)) / L(x) in balance: the diversity of the images
+    gamma: Positive = 0.9  # L(G(z)) / L(x) in balance: the diversity of the images
     lambda_k: Positive = 1.0  # how fast k follows
     lr: Positive = 1e-3  # Adam's learning rate, of G and of D
     lr_fall: Share = 0.5  # the share of the run, at its end, over which it falls linearly to 0
     beta1: Decay = 0.5  # Adam's decay of the gradient's mean
-    width: Count = 32  # channels of the stages next to the images
+    width: Count = 16  # channels of the stages next to the images
     ema: Decay = 0.999  # decay of the moving average of G that samples are drawn from; 0: draw them from G itself
 
 
