@@ -35,7 +35,7 @@ model = beside(__file__, "model")
 class Options(BaseOptions):
     """WGAN-GP on 32 x 32 images."""
 
-    epochs: Count = 4  # passes over the training set
+    epochs: Count = 3  # passes over the training set
     batch_size: Count = 32  # images in one batch, over all ranks together
     latent_dim: Count = 100  # dimension of z
     n_critic: Count = 1  # updates of the critic for one of G, each on its own batch
