@@ -553,7 +553,7 @@ def test_wgan(one_update):
 
 
 def test_wgan_gp(one_update):
-    nets, after, batches, losses, states = one_update("WGAN-GP", {}, "--lr", 1e-4, "--beta2", 0.9,
+    nets, after, batches, losses, states = one_update("WGAN-GP", {}, "--lr", 1e-4, "--n-critic", 1,
                                                         "--instance-noise", 0.1)
     G, D, x = nets["G"], nets["D"], batches.double()
     real = x + 0.1 * torch.randn(x.shape).double()
