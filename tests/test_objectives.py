@@ -65,7 +65,7 @@ def assert_like(found, expected, lr):
     for name, net in expected.items():
         for (key, p), q in zip(net.named_parameters(), found[name].parameters(), strict=True):
             wrong = ((p - q).abs() > 0.1 * lr).sum().item()
-            assert wrong <= max(5, 0.02 * p.numel()), (name, key, wrong)
+            assert wrong <= max(3, 0.02 * p.numel()), (name, key, wrong)
 
 
 @pytest.mark.parametrize("fields", [{}, {"networks": "dense", "dropout": 0.5}])
@@ -385,8 +385,7 @@ def test_began(one_update, monkeypatch, gamma, rate, k, eta):
 def test_ebgan(one_update, weight):
     """The hinge of each image, closed for about half of them; the energy's gradient through image and reconstruction;
     the squared cosines of all pairs of codes, in G's loss alone."""
-    nets, after, x, losses, states = one_update("EBGAN", {}, "--lr", 2e-5, "--margin", 17.3,
-                                                "--pull-away", weight)
+    nets, after, x, losses, states = one_update("EBGAN", {}, "--lr", 2e-5, "--margin", 17.3, "--pull-away", weight)
     G, D, x = nets["G"], nets["D"], x.double()
     fake = G(torch.randn(32, 100).double())
 
@@ -526,8 +525,7 @@ def test_lsgan(one_update):
 
 def test_wgan(one_update):
     """Five steps of the critic on a batch each, with clipped weights, then one of G; RMSprop from its formula."""
-    nets, after, batches, losses, _ = one_update("WGAN", {}, "--n-critic", 5, "--lr", 5e-5,
-                                                   "--instance-noise", 0.1, n=5)
+    nets, after, batches, losses, _ = one_update("WGAN", {}, n=5)
     G, D = nets["G"], nets["D"]
     squares = {p: torch.zeros_like(p) for net in (G, D) for p in net.parameters()}
 
@@ -553,8 +551,7 @@ def test_wgan(one_update):
 
 
 def test_wgan_gp(one_update):
-    nets, after, batches, losses, states = one_update("WGAN-GP", {}, "--lr", 1e-4, "--n-critic", 1,
-                                                        "--instance-noise", 0.1)
+    nets, after, batches, losses, states = one_update("WGAN-GP", {}, "--n-critic", 1)
     G, D, x = nets["G"], nets["D"], batches.double()
     real = x + 0.1 * torch.randn(x.shape).double()
     fake = G(torch.randn(32, 100).double()).detach() + 0.1 * torch.randn(x.shape).double()
