@@ -8,10 +8,12 @@ real and generated images (equation 3):
     max_G  E_z[D(G(z))]
 
 Departures:
-- Batches of 128 (the paper: 64); no normalisation in D (the paper advises layer normalisation).
-- Images lie in [0, 1] behind a sigmoid (DCGAN: tanh); weights start from PyTorch's default (N(0, 0.02): --init dcgan).
-- D sees real and generated images through constant noise (Sonderby et al. 2016, arXiv 1610.04490, who let it fall;
-  --instance-noise 0: without), and x^ lies between such noisy images.
+- One step of D to one of G (the paper: five, --n-critic 5).
+- Adam's learning rate is 1e-3 and falls at the end, its betas are (0, 0.99), in batches of 32 (the paper: 1e-4,
+  (0, 0.9), 64).
+- No normalisation in D (the paper advises layer normalisation).
+- Images lie in [0, 1] behind a sigmoid (DCGAN: tanh); weights start after He et al. (N(0, 0.02): --init dcgan).
+- G and D have 32 channels next to the image (DCGAN, at 64 x 64: 128 and 64).
 - Samples come from a moving average of G (--ema 0: from G).
 """
 
@@ -24,8 +26,8 @@ import torch
 from torch.optim import Adam
 
 sys.path.insert(0, next(str(folder) for folder in Path(__file__).resolve().parents if (folder / "common").is_dir()))
-from common import BaseOptions, Count, Decay, NonNegative, Positive, Run, beside, descend, moving_average
-from common import noise_like
+from common import BaseOptions, Count, Decay, NonNegative, Positive, Run, Share, beside, descend
+from common import moving_average, noise_like
 
 model = beside(__file__, "model")
 
@@ -34,14 +36,19 @@ model = beside(__file__, "model")
 class Options(BaseOptions):
     """WGAN-GP on 32 x 32 images."""
 
+    epochs: Count = 4  # passes over the training set
+    batch_size: Count = 32  # images in one batch, over all ranks together
     latent_dim: Count = 100  # dimension of z
-    n_critic: Count = 5  # updates of the critic for one of G, each on its own batch
+    n_critic: Count = 1  # updates of the critic for one of G, each on its own batch
     gp_weight: NonNegative = 10.0  # lambda: weight of the gradient penalty
-    lr: Positive = 1e-4  # Adam's learning rate, of G and of D
+    lr: Positive = 1e-3  # Adam's learning rate, of G and of D
+    lr_fall: Share = 0.25  # the share of the run, at its end, over which it falls linearly to 0
     beta1: Decay = 0.0  # Adam's decay of the gradient's mean
-    beta2: Decay = 0.9  # Adam's decay of the gradient's square
-    instance_noise: NonNegative = 0.1  # standard deviation of the noise on the images, real or not, that D sees
-    init: Literal["pytorch", "dcgan", "he"] = "pytorch"  # initial weights: PyTorch's, N(0, 0.02), or He et al.'s
+    beta2: Decay = 0.99  # Adam's decay of the gradient's square
+    instance_noise: NonNegative = 0.0  # standard deviation of the noise on the images, real or not, that D sees
+    g_width: Count = 32  # channels of G's last stage
+    d_width: Count = 32  # channels of D's first stage
+    init: Literal["pytorch", "dcgan", "he"] = "he"  # initial weights: PyTorch's, N(0, 0.02), or He et al.'s
     norm: Literal["batch", "none"] = "batch"  # BatchNorm in G, or not
     ema: Decay = 0.999  # decay of the moving average of G that samples are drawn from; 0: draw them from G itself
 
@@ -57,12 +64,13 @@ def gradient_norm(D, real, fake):
 def main():
     run = Run(Options, __file__)
     opt = run.options
-    nets = run.networks(model.build, latent_dim=opt.latent_dim, init=opt.init, norm=opt.norm, average=opt.ema > 0,
-                       **run.image)
+    nets = run.networks(model.build, latent_dim=opt.latent_dim, init=opt.init, norm=opt.norm, g_width=opt.g_width,
+                       d_width=opt.d_width, average=opt.ema > 0, **run.image)
     G, D = nets["G"], nets["D"]
     t = run.tensor("t", 0.0)  # updates so far, a tensor so that the update can be one CUDA graph
-    adam_g = run.optimizer(Adam, G, lr=opt.lr, betas=(opt.beta1, opt.beta2))
-    adam_d = run.optimizer(Adam, D, lr=opt.lr, betas=(opt.beta1, opt.beta2))
+    lr = run.schedule(lambda share: opt.lr * min(1, (1 - share) / opt.lr_fall))  # share: of the run, done
+    adam_g = run.optimizer(Adam, G, lr=lr, betas=(opt.beta1, opt.beta2))
+    adam_d = run.optimizer(Adam, D, lr=lr, betas=(opt.beta1, opt.beta2))
     z_fixed = run.noise(100, opt.latent_dim)
 
     def noisy(x):  # instance noise: D cannot rely on details that nobody sees, such as a background of exactly 0
