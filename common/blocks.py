@@ -92,6 +92,21 @@ class Down(nn.Sequential):
         super().__init__(*layers, *([activation] if activation else []))
 
 
+class Patches(nn.Sequential):
+    """Images (N, channels, S, S) -> one number for each of many overlapping patches (N, 1, h, w): discriminators after
+    pix2pix (arXiv 1611.07004, section 3.2.2). No normalisation at the first stage, one 3 x 3 convolution at the end.
+
+    Args:
+        stages: halvings; a patch has 8, 18 or 38 pixels a side with 1, 2 or 3 of them. norm: as for Down."""
+
+    def __init__(self, channels=1, width=32, stages=2, norm="batch"):
+        layers = [Conv2d(channels, width, 4, 2, 1), leaky()]
+        for _ in range(stages - 1):
+            layers += [Conv2d(width, 2 * width, 4, 2, 1, bias=norm == "none"), *normalisation(norm, 2 * width), leaky()]
+            width *= 2
+        super().__init__(*layers, nn.Conv2d(width, 1, 3, 1, 1), AtLeastFloat32())
+
+
 class Up(nn.Sequential):
     """Latent vectors (N, latent_dim) -> images (N, channels, S, S) in [0, 1]: generators, decoders.
 

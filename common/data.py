@@ -47,6 +47,11 @@ class Dataset:
         return (self,)
 
     @property
+    def tensors(self):
+        """What `Batches` takes: tuples of tensors, a tuple for what is shuffled together."""
+        return ((self.images, self.labels),)
+
+    @property
     def image(self):
         """What `build` functions take: {"channels", "image_size"}."""
         return {"channels": self.images.shape[1], "image_size": self.images.shape[-1]}

@@ -1,10 +1,11 @@
 """Pairs of domains: two data sets, and where there is one the exact map from an image of the first to its counterpart.
 
 Unpaired means that no digit is in both: the second domain of a map is made from the other half of the data set. Test
-images are all in both, counterparts in the same place, so that a translation can be held against what it should be."""
+images are all in both, counterparts in the same place, so that a translation can be held against what it should be.
+Paired, training images are that, too, and are drawn together with their counterparts."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -15,11 +16,13 @@ from common.options import InputError
 
 @dataclass
 class Pair:
-    """Two data sets; `exact`, uint8 (N, C, S, S) -> uint8 (N, C', S, S), where the second is a map of the first."""
+    """Two data sets; `exact`, uint8 (N, C, S, S) -> uint8 (N, C', S, S), where the second is a map of the first;
+    whether they are `paired`: image i of the second is the counterpart of image i of the first."""
 
     a: data.Dataset
     b: data.Dataset
     exact: Callable | None = None
+    paired: bool = False
 
     def __len__(self):
         return min(map(len, self.sets))
@@ -27,6 +30,12 @@ class Pair:
     @property
     def sets(self):
         return self.a, self.b
+
+    @property
+    def tensors(self):
+        """As that of a `Dataset`."""
+        a, b = self.a.tensors + self.b.tensors
+        return (a + b,) if self.paired else (a, b)
 
     @property
     def image(self):
@@ -39,11 +48,11 @@ class Pair:
         return "-".join(part.fingerprint() for part in self.sets)
 
     def to(self, device):
-        return Pair(self.a.to(device), self.b.to(device), self.exact)
+        return replace(self, a=self.a.to(device), b=self.b.to(device))
 
     def __getitem__(self, which):
         """The same slice of both."""
-        return Pair(self.a[which], self.b[which], self.exact)
+        return replace(self, a=self.a[which], b=self.b[which])
 
 
 def inverted(images):
@@ -66,6 +75,18 @@ def rotated(images):
     return images.rot90(1, (2, 3)).contiguous()
 
 
+def mosaic(images):
+    """The mean of each of 4 x 4 squares."""
+    return F.interpolate(F.adaptive_avg_pool2d(images.float(), 4), images.shape[2:]).round().to(torch.uint8)
+
+
+def halved(images):
+    """The upper half, black below."""
+    upper = images.clone()
+    upper[:, :, images.shape[2] // 2:] = 0
+    return upper
+
+
 def coloured(images):
     """Each in a colour of its own, (N, 3, S, S): the hue is drawn, and the same for the same number of images."""
     hue = torch.rand(len(images), 1, generator=torch.Generator().manual_seed(0)).to(images.device)
@@ -75,11 +96,12 @@ def coloured(images):
     return (images * colour[:, :, None, None]).round().to(torch.uint8)
 
 
-MAPS = {"edges": edges, "inverted": inverted, "thick": thick, "rotated": rotated, "coloured": coloured}
+MAPS = {"edges": edges, "inverted": inverted, "thick": thick, "rotated": rotated, "coloured": coloured,
+        "mosaic": mosaic, "halved": halved}
 NAMES = ("mnist-usps", "mnist-usps-plain", *MAPS)
 
 
-def load(name, dataset, root, train=True, image_size=32):
+def load(name, paired, dataset, root, train=True, image_size=32):
     """The `Pair` of a name, training or test images, of a resolved data set in the data directory `root`.
 
     mnist-usps: USPS with a margin of 3 of its pixels, so that its digits are as large as MNIST's; without it, plain,
@@ -87,6 +109,8 @@ def load(name, dataset, root, train=True, image_size=32):
     MNIST where the data set is another, or a map of images that have colours already."""
     if name not in NAMES:
         raise InputError(f"--pair: unknown pair '{name}', choose from {', '.join(NAMES)}")
+    if paired and name not in MAPS:
+        raise InputError(f"--pair: {name} has no counterparts, choose from {', '.join(MAPS)}")
     if name not in MAPS and dataset != "mnist":
         raise InputError(f"--pair: {name} is of MNIST, not of {dataset}")
     a = data.load(dataset, root, train, image_size)
@@ -95,6 +119,8 @@ def load(name, dataset, root, train=True, image_size=32):
         return Pair(a, data.load("usps" if name.endswith("plain") else "usps-aligned", root, train, image_size))
     if name == "coloured" and a.images.shape[1] > 1:
         raise InputError(f"--pair: the images of {dataset} have colours already")
+    split = train and not paired
     half = len(a) // 2
-    b = a[half:] if train else a
-    return Pair(a[:half] if train else a, data.Dataset(MAPS[name](b.images), b.labels, b.classes), MAPS[name])
+    b = a[half:] if split else a
+    counterparts = data.Dataset(MAPS[name](b.images), b.labels, b.classes)
+    return Pair(a[:half] if split else a, counterparts, MAPS[name], paired)

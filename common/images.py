@@ -148,10 +148,12 @@ def captioned(images, captions, title, columns=8):
     return fig
 
 
-def and_back(images, back, columns=10):
-    """Images (N, C, H, W) as rows, and below each row what became of them, as many: (2 N, C, H, W)."""
-    pairs = zip(images.split(columns), back.split(columns), strict=True)
-    return torch.cat([part for pair in pairs for part in pair])
+def and_back(images, *others, columns=10):
+    """Images (N, C, H, W) as rows, and below each row what became of them, as many, colours throughout where some have
+    them: (2 N, C, H, W), or more with several others."""
+    channels = max(part.shape[1] for part in (images, *others))
+    rows = zip(*(part.expand(-1, channels, -1, -1).split(columns) for part in (images, *others)), strict=True)
+    return torch.cat([part for row in rows for part in row])
 
 
 def unit_square(n):

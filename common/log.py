@@ -67,9 +67,9 @@ class Progress:
         self.latest = {}
 
     def begin(self, title, images, options):
-        """Says what is going to be done, on how many images."""
+        """Says what is going to be done, on how many images, in words."""
         epochs = f"{options.epochs} epochs of {self.batches.per_epoch:,}, batch {options.batch_size}"
-        say(f"{title}: {images:,} images, {self.last:,} updates ({epochs}), {device_name(options.device)}, "
+        say(f"{title}: {images} images, {self.last:,} updates ({epochs}), {device_name(options.device)}, "
             f"{options.precision}, {torch.get_num_threads()} threads"
             + (f"; {self.step:,} updates are done" if self.step else ""))
         from torch.utils.tensorboard import SummaryWriter

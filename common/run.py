@@ -63,7 +63,7 @@ class Run:
 
     def _read_data(self):
         opt, saved = self.options, self._saved or {}
-        load = partial(domains.load, opt.pair) if hasattr(opt, "pair") else data.load
+        load = partial(domains.load, opt.pair, opt.paired) if hasattr(opt, "pair") else data.load
         self._source = data.Source(opt, self._device, saved.get("data"), load)
         self._notice, self.train = saved.get("notice", self._source.notice), self._source.train
         self.image = self.train.image
@@ -187,8 +187,8 @@ class Run:
 
     def _begin(self, n, also):
         opt, rank = self.options, distribution.rank()
-        self._batches = data.Batches(*((part.images, part.labels) for part in (*self.train.sets, also) if part), n=n,
-                                     batch_size=opt.batch_size, seed=opt.seed, rank=rank, ranks=distribution.ranks())
+        self._batches = data.Batches(*self.train.tensors, *(also.tensors if also else ()), n=n, rank=rank,
+                                     batch_size=opt.batch_size, seed=opt.seed, ranks=distribution.ranks())
         self._whole = opt.epochs * self._batches.per_epoch  # updates of the run, which --max-steps may cut
         if self._saved and self._schedules:
             options.check_length(opt, self._saved["options"])
@@ -200,7 +200,7 @@ class Run:
         for name, part in zip(("real", "real_b"), self.train.sets, strict=False):
             self.save(name, next(iter(part.batches(100)))[0])
         self._progress = Progress(self._out / "logs" / self._variant, self._batches, self._history.step, self._last)
-        self._progress.begin(self._title, len(self.train), opt)
+        self._progress.begin(self._title, " and ".join(f"{len(part):,}" for part in self.train.sets), opt)
         self._history.began = time.monotonic() - self._history.seconds
         if not self._saved:
             self._save_checkpoint()

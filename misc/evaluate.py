@@ -2,7 +2,7 @@
 
 Prints all metrics of misc/metrics.py beside those of real test images, and writes them, with four pictures, to
 <Model>/samples/evaluation/ (of a file: beside it). The classifier that scores knows digits, so the model must have been
-trained on them."""
+trained on them. Of a model of two domains it prints what misc/translations.py measures."""
 
 import sys
 from dataclasses import dataclass
@@ -20,8 +20,9 @@ from common import Count, data  # noqa: E402
 from common.files import writable_folder  # noqa: E402
 from common.images import captioned, figure, save  # noqa: E402
 from common.log import environment, say, write_json  # noqa: E402
+from common.models import load_file  # noqa: E402
 from common.options import InputError, Seed, parse, refusing  # noqa: E402
-from misc import metrics, others, scorer  # noqa: E402
+from misc import metrics, others, scorer, translations  # noqa: E402
 from misc.places import find_checkpoint, find_folder  # noqa: E402
 
 DIGITS = ("mnist", "usps", "digits")  # data sets that the scoring classifier knows
@@ -186,6 +187,10 @@ def main():
     else:
         folder = find_folder(opt.what)
         path = opt.checkpoint or find_checkpoint(folder, opt.variant)
+        if hasattr(load_file(folder / "model.py"), "translate"):
+            for name, value in translations.measured(folder, path, root, opt.seed or 0).items():
+                print(f"| {name:36} | {value:8.4g} |")
+            return
         images, labels, state = generate(folder, path, opt.n or 10_000, opt.seed or 0,
                                          labels=lambda options: references(options, root)[1].labels)
         options, name = state["options"], folder.name

@@ -1,7 +1,12 @@
 """Draws images from a trained model:    python misc/generate.py GAN --n 10000 --out samples.npz
 
 A .npz holds images, uint8 (N, 1, 32, 32); labels, int64 (N,), where the model is conditional; and options, the
-checkpoint's, as JSON. A .png is a grid. No training code runs: the model is its model.py and a checkpoint."""
+checkpoint's, as JSON. A .png is a grid. No training code runs: the model is its model.py and a checkpoint.
+
+    python misc/generate.py CycleGAN --translate ab --images FOLDER --out there.png
+
+Translates images of a model's domain a to its domain b, or back: a user's, or else the test images. The .npz holds what
+they were, too, as source; in the .png they stand above, and what comes back stands below."""
 
 import inspect
 import json
@@ -17,22 +22,26 @@ from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from common import Count, Whole, acceleration, checkpoint  # noqa: E402
+from common import Count, Whole, acceleration, checkpoint, data  # noqa: E402
 from common.files import replacing  # noqa: E402
+from common.images import and_back  # noqa: E402
 from common.images import save as save_grid  # noqa: E402
 from common.log import say  # noqa: E402
 from common.models import load_file, load_networks  # noqa: E402
 from common.options import InputError, Seed, parse, refusing  # noqa: E402
 from misc.places import find_checkpoint, find_folder, writable_file  # noqa: E402
+from misc.translations import Translator, pairs, read  # noqa: E402
 
 
 @dataclass
 class Options:
-    """Draws images from a trained model."""
+    """Draws images from a trained model, or translates images by one."""
 
     model: tyro.conf.Positional[str]  # the model's folder, for instance GAN
     out: Path = Path("samples.npz")  # images and labels (.npz), or a grid (.png)
     n: Count | None = None  # how many images; default: 10,000, and 100 for a grid
+    translate: Literal["ab", "ba"] | None = None  # from domain a to b, or back, of a model of two domains
+    images: Path | None = None  # what to translate: a folder of pictures, .npz or .npy; default: the test images
     variant: str | None = None  # which of the model's variants, where it has some: the name of its samples' folder
     checkpoint: Path | None = None  # another checkpoint than that of the model's folder
     labels: tuple[Whole, ...] = ()  # asked for, over and over: classes or categories; default: all, if it takes any
@@ -93,9 +102,27 @@ def generate(folder, path, n=10_000, seed=0, size=500, device="auto", labels=Non
         raise
 
 
-def save(path, images, labels, options):
+def translated(folder, path, direction, source=None, n=100, seed=0, data_dir=None):
+    """(source, translations, what comes back or None, uint8 (n, C, H, W) each, the translator), of the first n images.
+
+    source: the path of a user's images; None: the test images of the domain. Raises InputError."""
+    translate = Translator(folder, path, seed)
+    if direction not in translate.directions:
+        raise InputError(f"--translate: this {folder.name} goes {translate.directions[0]} alone")
+    if source:
+        fields = translate.fields
+        images = read(source, fields[f"channels_{direction[0]}"], fields["image_size"])
+    else:
+        pair = pairs(translate.options, translate.paired, data.data_dir(data_dir))[1]
+        images = pair.sets["ab".index(direction[0])].images
+    images = images[:n]
+    there, back = translate(images, direction), direction[::-1]
+    return images, there, translate(there, back) if back in translate.directions else None, translate
+
+
+def save(path, images, labels, options, **more):
     """Writes .npz, see above; misc/others.py reads it."""
-    arrays = {"images": images.numpy(), "options": np.array(json.dumps(options, default=str))}
+    arrays = {"images": images.numpy(), "options": np.array(json.dumps(options, default=str)), **more}
     with replacing(path) as file:
         np.savez_compressed(file, **arrays, **({} if labels is None else {"labels": labels.numpy()}))
 
@@ -103,9 +130,17 @@ def save(path, images, labels, options):
 def main():
     opt = parse(Options)
     folder, grid = find_folder(opt.model), writable_file(opt.out, "--out", ".npz", ".png").suffix == ".png"
-    images, labels, state = generate(folder, opt.checkpoint or find_checkpoint(folder, opt.variant),
-                                     opt.n or (100 if grid else 10_000), opt.seed, opt.batch_size, opt.device,
-                                     asked=opt.labels)
+    path, n = opt.checkpoint or find_checkpoint(folder, opt.variant), opt.n or (100 if grid else 10_000)
+    if opt.images and not opt.translate:
+        raise InputError("--images: to be translated, with --translate ab or ba")
+    if opt.translate:
+        source, images, back, by = translated(folder, path, opt.translate, opt.images, n, opt.seed)
+        if grid:
+            save_grid(opt.out, and_back(*(part.float() / 255 for part in (source, images, back) if part is not None)))
+        else:
+            save(opt.out, images, None, by.options, source=source.numpy())
+        return say(f"{len(images):,} images, {opt.translate[0]} to {opt.translate[1]}: {opt.out}")
+    images, labels, state = generate(folder, path, n, opt.seed, opt.batch_size, opt.device, asked=opt.labels)
     if grid:
         save_grid(opt.out, images.float() / 255)
     else:

@@ -176,7 +176,7 @@ def read_model(folder, root):
 
 def higher_is_better(name):
     """Whether a metric's name says so: one of ours, or a model's own accuracy."""
-    return name in metrics.HIGHER_IS_BETTER or "accuracy" in name
+    return name in metrics.HIGHER_IS_BETTER or "accuracy" in name or name.endswith(("label kept", "F1"))
 
 
 def quality(name, entry):
@@ -223,7 +223,7 @@ def as_html(text):
 
 def heading(name):
     """What a metric is called, with an arrow where it is known which way is better."""
-    lower = name in ("fid", "kid", "class_kl") or name.startswith("-") or name.endswith("error")
+    lower = name in ("fid", "kid", "class_kl") or name.startswith("-") or name.endswith(("error", "FID"))
     return COLUMNS.get(name, name) + (" ↑" if higher_is_better(name) else " ↓" if lower else "")
 
 

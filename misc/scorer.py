@@ -112,6 +112,22 @@ def accuracy(net, dataset):
         return sum((net(x).argmax(1) == label).sum().item() for x, label in dataset.batches(1000)) / len(dataset)
 
 
+def fit(net, train, updates, batch_size=128, lr=4e-3, seed=0, change=lambda x: x, told=lambda step: None):
+    """Trains a network of logits on a data set, each batch changed by `change`, with one cycle of Adam's step size up
+    to lr, and returns it. Calls told(updates done) after each update.
+
+    Raises InputError where the set is smaller than a batch."""
+    batches = data.Batches((train.images, train.labels), batch_size=batch_size, seed=seed)
+    adam = torch.optim.Adam(net.parameters(), fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(adam, lr, updates)
+    for step in tqdm(range(updates), unit="update", disable=None, leave=False):
+        x, label = batches[step]
+        descend((adam, F.cross_entropy(net(change(x)), label)))
+        schedule.step()
+        told(step + 1)
+    return net
+
+
 def main():
     opt = parse(Options)
     writable_file(opt.out, "--out", ".pt")
@@ -119,21 +135,13 @@ def main():
     data.resolve("mnist", root)
     train, test = data.load("mnist", root), data.load("mnist", root, train=False)
     torch.manual_seed(opt.seed)
-    net = Scorer().to(memory_format=torch.channels_last)
-    if opt.batch_size > len(train):
-        raise InputError(f"--batch-size: {opt.batch_size} is more than the {len(train)} training images")
-    batches = data.Batches((train.images, train.labels), batch_size=opt.batch_size, seed=opt.seed)
-    updates = opt.epochs * batches.per_epoch
-    adam = torch.optim.Adam(net.parameters(), fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(adam, opt.lr, updates)
-    for step in (bar := tqdm(range(updates), unit="update", disable=None)):
-        x, label = batches[step]
-        loss = F.cross_entropy(net(distorted(x)), label)
-        descend((adam, loss))
-        schedule.step()
-        if (step + 1) % batches.per_epoch == 0:
-            bar.write(f"epoch {(step + 1) // batches.per_epoch}: loss {loss.item():.4f}, "
-                      f"accuracy on the test images {accuracy(net, test):.2%}", file=sys.stderr)
+    net, per_epoch = Scorer().to(memory_format=torch.channels_last), len(train) // opt.batch_size
+
+    def told(step):
+        if step % per_epoch == 0:
+            say(f"epoch {step // per_epoch}: accuracy on the test images {accuracy(net, test):.2%}")
+
+    fit(net, train, max(1, opt.epochs * per_epoch), opt.batch_size, opt.lr, opt.seed, distorted, told)
     with replacing(opt.out) as file:
         torch.save(net.state_dict(), file)
     record = {"sha256": sha256(opt.out), "test_accuracy": accuracy(net, test),

@@ -39,7 +39,7 @@ from common.files import lock, writable_folder  # noqa: E402
 from common.log import environment, say, write_json  # noqa: E402
 from common.models import load_file  # noqa: E402
 from common.options import InputError, first_problem, parse, refusing  # noqa: E402
-from misc import metrics, scorer  # noqa: E402
+from misc import metrics, scorer, translations  # noqa: E402
 from misc.places import find_checkpoint, find_folder  # noqa: E402
 
 COURSE = 2_000  # images drawn and measured for each point of --every
@@ -297,9 +297,11 @@ def one_seed(folder, work, seed, opt, flags):
                 **{key: run[key] for key in ("dataset", "steps", "seconds", "device", "threads", "versions")}}
 
     def scored():
-        if not opt.n or not hasattr(load_file(folder / "model.py"), "sample"):
+        model, root = load_file(folder / "model.py"), data.data_dir(opt.data_dir)
+        if opt.n and hasattr(model, "translate"):
+            return translations.measured(folder, find_checkpoint(work), root, seed)
+        if not opt.n or not hasattr(model, "sample"):
             return {}
-        root = data.data_dir(opt.data_dir)
         images, labels, state = generate(folder, find_checkpoint(work), opt.n, seed,
                                          labels=lambda options: references(options, root)[1].labels)
         known, test = references(state["options"], root)

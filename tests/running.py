@@ -18,6 +18,12 @@ FEW = {"SGAN": ("--labels", 20)}  # flags that a model needs where there are few
 TRAINABLE = sorted(p.parent for p in [*ROOT.glob("*/train.py"), *ROOT.glob("misc/*/train.py")])
 
 
+def leaving(folder, n):
+    """Flags with which a model trains on n of scikit-learn's 1,500 digits; in each domain, where they share none."""
+    digits = 1500 if getattr(load_train(folder).Options, "paired", True) else 750
+    return "--dataset", "digits", "--holdout", digits - n
+
+
 def train_here(folder, *args):
     """Runs folder/train.py in this process. Returns its exit status (0 where it ran to the end) and its globals."""
     return run_here(folder / "train.py", *args)

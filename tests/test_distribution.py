@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 from forked import Forked
-from running import FEW, ROOT, TRAINABLE, run_ranks
+from running import FEW, ROOT, TRAINABLE, leaving, run_ranks
 
 # One update of a GAN in float64; each rank takes its half of x and z. Rank 0 (or the only process) saves the weights.
 UPDATE = """
@@ -80,7 +80,7 @@ SMALL = ["--dataset", "digits", "--holdout", 1440, "--batch-size", 16, "--epochs
 
 @pytest.mark.parametrize("folder", TRAINABLE, ids=lambda folder: folder.name)
 def test_two_ranks_train(tmp_path, folder):
-    few = ("--dataset", "digits", "--holdout", 1400, "--batch-size", 16, "--max-steps", 3)  # 100: one update of WGAN
+    few = (*leaving(folder, 100), "--batch-size", 16, "--max-steps", 3)  # 100: one update of WGAN
     args = (folder / "train.py", *few, *FEW.get(folder.name, ()), "--epochs", 3, "--out-dir", tmp_path)
     for done in [torchrun(*args)] if folder.name == "GAN" else run_ranks(*args):
         assert done.returncode == 0, done.stderr

@@ -19,13 +19,25 @@ def root(tmp_path):
 @pytest.mark.parametrize("name", domains.MAPS)
 def test_domains_share_no_training_image_and_all_test_images(root, name):
     train, test = (data.load("mnist", root, part) for part in (True, False))
-    pair = domains.load(name, "mnist", root)
+    pair = domains.load(name, False, "mnist", root)
     assert len(pair.a) == len(pair.b) == 20
     assert torch.equal(pair.a.images, train.images[:20]) and torch.equal(pair.b.labels, train.labels[20:])
     assert torch.equal(pair.b.images, pair.exact(train.images[20:])) and pair.b.images.dtype == torch.uint8
-    pair = domains.load(name, "mnist", root, train=False)
+    pair = domains.load(name, False, "mnist", root, train=False)
     assert torch.equal(pair.a.images, test.images) and torch.equal(pair.b.labels, test.labels)
     assert torch.equal(pair.b.images, pair.exact(pair.a.images)) and pair.b.images.is_contiguous()
+
+
+def test_paired_domains_are_drawn_together(root):
+    pair = domains.load("edges", True, "mnist", root)
+    assert len(pair.a) == len(pair.b) == 40
+    a, of_a, b, of_b = data.Batches(*pair.tensors, batch_size=40, seed=1)[0]
+    assert torch.equal(of_a, of_b) and not torch.equal(of_a, pair.a.labels)
+    assert torch.equal((b * 255).round().byte(), domains.edges((a * 255).round().byte()))
+    a, of_a, b, of_b = data.Batches(*domains.load("edges", False, "mnist", root).tensors, batch_size=20, seed=1)[0]
+    assert not torch.equal(of_a, of_b)
+    with pytest.raises(InputError, match="--pair: mnist-usps has no counterparts"):
+        domains.load("mnist-usps", True, "mnist", root)
 
 
 def test_each_map_is_what_it_is_called():
@@ -37,6 +49,8 @@ def test_each_map_is_what_it_is_called():
     assert (domains.edges(x) > 0).sum() == 3 * 8 and domains.edges(x)[0, 0, 2, 5] == 0
     assert torch.equal(domains.edges(x) + x, domains.thick(x))
     assert domains.rotated(x).nonzero()[0].tolist() == [0, 0, 2, 2]  # from the right above to the left above
+    assert torch.equal(domains.halved(x), x) and domains.halved(domains.rotated(domains.rotated(x))).sum() == 0
+    assert domains.mosaic(x)[0, 0, 2, 4] == 50 and (domains.mosaic(x) > 0).sum() == 3 * 4
     back = x
     for _ in range(4):
         back = domains.rotated(back)
@@ -63,7 +77,7 @@ def test_aligned_usps_is_as_large_as_mnist(part, n):
         rows = (images[:2000, 0] > 63).any(2)
         return (rows.float().cumsum(1).clamp(max=1) * rows.flip(1).float().cumsum(1).clamp(max=1).flip(1)).sum(1).mean()
 
-    pair, plain = (domains.load(name, "mnist", root, part) for name in ("mnist-usps", "mnist-usps-plain"))
+    pair, plain = (domains.load(name, False, "mnist", root, part) for name in ("mnist-usps", "mnist-usps-plain"))
     assert len(pair.b) == len(plain.b) == n and torch.equal(pair.b.labels, plain.b.labels) and pair.exact is None
     assert len(pair.a) == (60_000 if part else 10_000) and pair.b.images.shape[1:] == (1, 32, 32)
     assert height(pair.b.images) == pytest.approx(height(pair.a.images).item(), rel=0.12)
@@ -76,20 +90,21 @@ def test_aligned_usps_is_as_large_as_mnist(part, n):
     ("x", "mnist", "unknown pair 'x', choose from mnist-usps"), ("mnist-usps", "digits", "is of MNIST, not of digits")])
 def test_what_is_no_pair_is_refused(root, pair, dataset, told):
     with pytest.raises(InputError, match=f"--pair: .*{told}"):
-        domains.load(pair, dataset, root)
+        domains.load(pair, False, dataset, root)
 
 
 def test_images_with_colours_get_no_others(monkeypatch):
     images = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
     monkeypatch.setattr(data, "load", lambda *_: data.Dataset(images, torch.ones(4)))
     with pytest.raises(InputError, match="--pair: the images of folder:x have colours already"):
-        domains.load("coloured", "folder:x", None)
+        domains.load("coloured", False, "folder:x", None)
 
 
 TRAIN = """
 @dataclass
 class Options(BaseOptions):
     pair: str = "coloured"
+    paired = False
 
 def main():
     run = Run(Options, __file__)

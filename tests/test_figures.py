@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from running import FEW, ROOT, TRAINABLE, run_here, train_here
-from test_resume import DIGITS, pictures
+from running import FEW, ROOT, TRAINABLE, leaving, run_here, train_here
+from test_resume import pictures
 
 from common.models import beside
 
@@ -18,7 +18,8 @@ DRAWING = [folder for folder in TRAINABLE if (folder / "figures.py").exists()
 
 @pytest.mark.parametrize("folder", DRAWING, ids=lambda folder: folder.name)
 def test_figures_are_drawn_again_from_a_checkpoint(tmp_path, folder):
-    flags = (*DIGITS, *FEW.get(folder.name, ()), "--epochs", 1, "--seed", 3, "--out-dir", tmp_path)
+    flags = (*leaving(folder, 60), "--batch-size", 16, *FEW.get(folder.name, ()), "--epochs", 1, "--seed", 3,
+             "--out-dir", tmp_path)
     assert train_here(folder, *flags)[0] == 0
     record = next(tmp_path.glob("samples/**/run.json"))
     before, results = pictures(tmp_path), json.loads(record.read_text())["results"]

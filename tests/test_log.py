@@ -28,7 +28,8 @@ def lines(capsys):
 
 def test_without_a_terminal_there_is_a_first_estimate_a_line_a_minute_and_a_line_an_epoch(tmp_path, clock, capsys):
     progress = log.Progress(tmp_path, Batches, 0, 400)
-    progress.begin("GAN on mnist, seed 0", 60_000, BaseOptions(epochs=4, batch_size=32, device="cpu", precision="fp32"))
+    options = BaseOptions(epochs=4, batch_size=32, device="cpu", precision="fp32")
+    progress.begin("GAN on mnist, seed 0", "60,000", options)
     start, = lines(capsys)
     assert start.startswith("GAN on mnist, seed 0: 60,000 images, 400 updates (4 epochs of 100, batch 32), ")
     assert "fp32" in start and "threads" in start
@@ -47,7 +48,7 @@ def test_without_a_terminal_there_is_a_first_estimate_a_line_a_minute_and_a_line
 def test_on_a_terminal_a_bar_shows_the_whole_run(tmp_path, clock, capsys, monkeypatch):
     monkeypatch.setattr(log.sys.stderr, "isatty", lambda: True, raising=False)
     progress = log.Progress(tmp_path, Batches, 100, 400)
-    progress.begin("GAN", 60_000, BaseOptions(device="cpu"))
+    progress.begin("GAN", "60,000", BaseOptions(device="cpu"))
     for _ in range(100):
         clock[0] += 1
         progress.advance()

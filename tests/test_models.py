@@ -172,3 +172,51 @@ def test_sample_does_not_depend_on_the_mode(sample, nets):
 def test_sample_under_autocast_is_float32(sample, nets):
     with torch.autocast("cpu", torch.bfloat16):
         assert sample(nets, 2).dtype == torch.float32
+
+
+@pytest.fixture
+def translate(model, nets):
+    """Its `translate`, of images and a direction that its networks go, drawn by a generator where it takes one."""
+    if not hasattr(model, "translate"):
+        pytest.skip("this model does not translate")
+    drawn = "generator" in inspect.signature(model.translate).parameters
+
+    def translate(nets, x, direction):
+        return model.translate(nets, x, direction, **({"generator": seeded()} if drawn else {}))
+
+    return translate
+
+
+def directions(model):
+    return (fields_of(model)["direction"],) if "direction" in fields_of(model) else ("ab", "ba")
+
+
+def test_translate(model, translate, nets):
+    for direction in directions(model):
+        x = torch.rand(5, 1, 32, 32, generator=seeded())
+        images = translate(nets, x, direction)
+        assert images.dtype == torch.float32 and images.shape == x.shape and not images.requires_grad
+        assert images.min() >= 0 and images.max() <= 1 and not torch.equal(images[0], images[1])
+        assert torch.equal(translate(nets, x, direction), images)
+        if "generator" not in inspect.signature(model.translate).parameters:
+            torch.testing.assert_close(translate(nets, x[:2], direction)[0], images[0])  # whatever the others are
+
+
+def test_translate_changes_nothing(model, translate):
+    nets = build(model)
+    modules = [module for net in nets.values() for module in net.modules()]
+    for i, module in enumerate(modules):
+        module.training = i % 3 > 0
+    before, modes, random = states(nets), [module.training for module in modules], torch.get_rng_state()
+    for direction in directions(model):
+        translate(nets, torch.rand(2, 1, 32, 32, generator=seeded()), direction)
+    assert [module.training for module in modules] == modes and torch.equal(torch.get_rng_state(), random)
+    assert_same(states(nets), before)
+    assert all(p.grad is None for net in nets.values() for p in net.parameters())
+
+
+def test_translate_of_colours_and_at_64(model, translate):
+    nets = build(model, channels_b=3, image_size=64)
+    for direction in directions(model):
+        channels = (1, 3) if direction == "ab" else (3, 1)
+        assert translate(nets, torch.rand(2, channels[0], 64, 64), direction).shape == (2, channels[1], 64, 64)

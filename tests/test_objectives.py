@@ -12,7 +12,7 @@ from running import ROOT, load_train, train_here
 from torch import distributions as dist
 
 import common
-from common import Run, checkpoint, data
+from common import Run, checkpoint, data, domains
 from common.models import load_file, trained
 from common.options import InputError
 
@@ -551,7 +551,7 @@ def test_wgan(one_update):
 
 
 def test_wgan_gp(one_update):
-    nets, after, batches, losses, states = one_update("WGAN-GP", {}, "--n-critic", 1)
+    nets, after, batches, losses, states = one_update("WGAN-GP", {}, "--instance-noise", 0.1, "--lr", 1e-4)
     G, D, x = nets["G"], nets["D"], batches.double()
     real = x + 0.1 * torch.randn(x.shape).double()
     fake = G(torch.randn(32, 100).double()).detach() + 0.1 * torch.randn(x.shape).double()
@@ -561,13 +561,98 @@ def test_wgan_gp(one_update):
     penalty = sum((square.sqrt() - 1) ** 2 for square in squares) / 32
     means = {"D(x)": D(real).mean().item(), "D(G(z))": D(fake).mean().item()}
     estimate = D(real).mean() - D(fake).mean()
-    adam(10 * penalty - estimate, D, state=states[1], lr=1e-4, betas=(0, 0.9))
+    adam(10 * penalty - estimate, D, state=states[1], lr=1e-4, betas=(0, 0.99))
     g_loss = -D(G(torch.randn(32, 100).double()) + 0.1 * torch.randn(x.shape).double()).mean()
-    adam(g_loss, G, state=states[0], lr=1e-4, betas=(0, 0.9))
+    adam(g_loss, G, state=states[0], lr=1e-4, betas=(0, 0.99))
     norm = sum(square.sqrt() for square in squares) / 32
     expected = {"D's estimate": estimate.item(), "G": g_loss.item(), "gradient norm": norm.item(), **means}
     assert losses == pytest.approx(expected, rel=1e-2, abs=1e-4)
     assert_like({name: after[name] for name in "GD"}, {"G": G, "D": D}, 1e-4)
+
+
+def batch_of(pair, paired=False):
+    """The first images of a and of b (32, C, 32, 32), float64, that a run on a pair of scikit-learn's digits sees."""
+    a, _, b, _ = data.Batches(*domains.load(pair, paired, "digits", None).tensors, batch_size=32, seed=0)[0]
+    return a.double(), b.double()
+
+
+@pytest.mark.parametrize("gan, l1", [("conditional", 200), ("conditional", 0), ("unconditional", 200), ("none", 200)])
+def test_pix2pix(one_update, gan, l1):
+    flags = ("--gan", gan, "--l1", l1, "--dropout", 0, "--direction", "ab", "--pair", "coloured")
+    fields = {"channels_b": 3, "direction": "ab", "dropout": 0, "conditional": gan == "conditional"}
+    nets, after, _, losses, states = one_update("pix2pix", fields, *flags)
+    G, D, (x, y) = nets["G"], nets["D"], batch_of("coloured", paired=True)
+    fake = G(x)
+    error = sum((p - q).abs().sum() for p, q in zip(y, fake, strict=True)) / y.numel()
+    expected = {"L1": error.item()}
+    if gan == "none":
+        adam(error, G, state=states[0], lr=1e-3, betas=(0, 0.99))
+    else:
+        beside = [x] if gan == "conditional" else []
+        p, q = (torch.sigmoid(D(torch.cat([*beside, part], 1))) for part in (y, fake.detach()))
+        assert p.shape == (32, 1, 8, 8)
+        d_loss = -(p.log().sum() + (1 - q).log().sum()) / (32 * 64)
+        expected |= {"D": d_loss.item(), "D(y)": p.mean().item(), "D(G(x))": q.mean().item()}
+        adam(d_loss, D, state=states[1], lr=1e-3, betas=(0, 0.99))
+        g_loss = -torch.sigmoid(D(torch.cat([*beside, fake], 1))).log().sum() / (32 * 64)
+        expected |= {"G": g_loss.item()}
+        adam(g_loss + l1 * error, G, state=states[0], lr=1e-3, betas=(0, 0.99))
+    assert losses == pytest.approx(expected, rel=1e-3)
+    assert_like({name: after[name] for name in "GD"}, {"G": G, "D": D}, 1e-3)
+
+
+def test_dropout_of_pix2pix_is_on_in_translations():
+    model = load_model("pix2pix")
+    x, nets = torch.rand(4, 1, 32, 32), model.build()
+    drawn = [model.translate(nets, x, "ba", torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
+    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
+    half = model.left_out(torch.ones(1000, 10), 0.25)
+    assert set(half.unique().tolist()) == {0, half.max().item()} and half.max() == pytest.approx(4 / 3)
+    assert half.mean() == pytest.approx(1, abs=0.03)
+    alone = model.translate(nets, x[:1], "ba", torch.Generator().manual_seed(0))
+    assert alone.shape == (1, 1, 32, 32)
+    with pytest.raises(ValueError, match="b to a alone"):
+        model.translate(nets, x, "ab")
+
+
+@pytest.mark.parametrize("pool", [0, 2])
+def test_cyclegan(one_update, pool):
+    """At first the pools are empty, so D sees the images that were just made."""
+    fields = {"channels_b": 3, "width": 8, "d_width": 8}
+    nets, after, _, losses, states = one_update("CycleGAN", fields, "--pair", "coloured", "--pool", pool,
+                                                "--width", 8, "--d-width", 8)
+    (G, F, D_a, D_b), (a, b) = (nets[name] for name in ("G", "F", "D_a", "D_b")), batch_of("coloured")
+    fake_b, fake_a = G(a), F(b)
+    assert D_b(fake_b).shape == (32, 1, 4, 4)
+    g_loss, f_loss = ((1 - D_b(fake_b)) ** 2).sum() / (32 * 16), ((1 - D_a(fake_a)) ** 2).sum() / (32 * 16)
+    cycle = (F(fake_b) - a).abs().sum() / a.numel() + (G(fake_a) - b).abs().sum() / b.numel()
+    both = torch.nn.ModuleList([G, F])
+    adam(g_loss + f_loss + 20 * cycle, both, state=states[0], lr=5e-4, betas=(0, 0.99))
+    a_loss, b_loss = (((1 - D(real)) ** 2).mean() + (D(fake.detach()) ** 2).mean()
+                      for D, real, fake in ((D_a, a, fake_a), (D_b, b, fake_b)))
+    adam(a_loss + b_loss, torch.nn.ModuleList([D_a, D_b]), state=states[1], lr=5e-4, betas=(0, 0.99))
+    assert losses == pytest.approx({"G": g_loss.item(), "F": f_loss.item(), "cycle": cycle.item(),
+                                    "D_a": a_loss.item(), "D_b": b_loss.item()}, rel=1e-3)
+    assert_like(after, {"G": G, "F": F, "D_a": D_a, "D_b": D_b}, 5e-4)
+
+
+def test_pool_of_older_images():
+    """It is filled first; then half of what D sees are images that were in it, whose places the new ones take."""
+    pooled = load_train(ROOT / "CycleGAN").pooled
+    pool, used = torch.zeros(60, 1, 1, 1), torch.zeros(60)
+    given, seen = [], []
+    for i in range(200):
+        new = torch.arange(20 * i, 20 * (i + 1)).float().view(20, 1, 1, 1) + 1
+        found = pooled(new, pool, used)
+        older = found.flatten() != new.flatten()
+        assert i or not older.any()
+        given += new.flatten().tolist()
+        seen += found.flatten().tolist()
+        assert len(seen) - len(set(seen)) <= 60  # once, or twice where it was put in an empty place
+        if i > 20:
+            assert used.all() and set(pool.flatten().tolist()) | set(seen) == set(given)
+    share = sum(value <= 20 * (i // 20) for i, value in enumerate(seen)) / len(seen)
+    assert share == pytest.approx(0.5, abs=0.05)
 
 
 def test_gradient_norm():

@@ -14,7 +14,7 @@ import pytest
 import torch
 from forked import Forked
 from pydantic import TypeAdapter, ValidationError
-from running import FEW, ROOT, TRAINABLE, command, train_here
+from running import FEW, ROOT, TRAINABLE, command, leaving, train_here
 
 import common
 from common import Run, checkpoint, history, previous
@@ -57,13 +57,14 @@ def pictures(out):
     (CLASSIFICATION, (2, 4), 4), (ROOT / "AE", (2, 4), 4), (ROOT / "VAE", (2, 4), 4),
     (ROOT / "Adversarial_Autoencoder", (2, 4), 4), (ROOT / "WGAN", (1, 2), 2),
     (ROOT / "SGAN", (2, 4), 4),  # of a second set of images
+    (ROOT / "CycleGAN", (2, 4), 4),  # of two domains, with pools of images
 ])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_in_parts_equals_in_one(tmp_path, folder, parts, whole, precision):
     if precision == "bf16" and parts != (2, 5, 7):
         pytest.skip("one case in bf16 is enough")
-    shared = (*DIGITS, *FEW.get(folder.name, ()), "--epochs", 3, "--precision", precision,
-              *(["--n-critic", 3] if folder.name == "WGAN" else []))
+    shared = (*leaving(folder, 60), "--batch-size", 16, *FEW.get(folder.name, ()), "--epochs", 3,
+              "--precision", precision, *(["--n-critic", 3] if folder.name == "WGAN" else []))
     assert train_here(folder, *shared, "--max-steps", parts[0], "--out-dir", tmp_path / "parts")[0] == 0
     for n in parts[1:]:
         assert train_here(folder, "--resume", "--max-steps", n, "--out-dir", tmp_path / "parts")[0] == 0
@@ -116,7 +117,7 @@ def schedules(monkeypatch, folder, out, *args):
         patch.setattr(Run, "schedule", lambda run, f: tensors.append(schedule(run, f)) or tensors[-1])
         patch.setattr(Run, "step", lambda run, update: lambda *batch: {"loss": torch.zeros(())})
         patch.setattr(Run, "log", lambda run, losses: rows.append([t.item() for t in tensors]) or log(run, losses))
-        assert train_here(folder, "--dataset", "digits", "--holdout", 1300, "--out-dir", out, *args)[0] == 0
+        assert train_here(folder, *leaving(folder, 200), "--out-dir", out, *args)[0] == 0
     return torch.tensor(rows)
 
 
