@@ -187,7 +187,8 @@ def main():
     else:
         folder = find_folder(opt.what)
         path = opt.checkpoint or find_checkpoint(folder, opt.variant)
-        if hasattr(load_file(folder / "model.py"), "translate"):
+        model = load_file(folder / "model.py")
+        if hasattr(model, "translate") and not hasattr(model, "sample"):
             for name, value in translations.measured(folder, path, root, opt.seed or 0).items():
                 print(f"| {name:36} | {value:8.4g} |")
             return

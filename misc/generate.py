@@ -40,6 +40,7 @@ class Options:
     model: tyro.conf.Positional[str]  # the model's folder, for instance GAN
     out: Path = Path("samples.npz")  # images and labels (.npz), or a grid (.png)
     n: Count | None = None  # how many images; default: 10,000, and 100 for a grid
+    domain: Literal["a", "b"] | None = None  # whose images, of a model that draws pairs: the same seed, the same pairs
     translate: Literal["ab", "ba"] | None = None  # from domain a to b, or back, of a model of two domains
     images: Path | None = None  # what to translate: a folder of pictures, .npz or .npy; default: the test images
     variant: str | None = None  # which of the model's variants, where it has some: the name of its samples' folder
@@ -55,12 +56,13 @@ def takes_labels(model):
     return inspect.signature(model.sample).parameters["labels"].default is inspect.Parameter.empty
 
 
-def draw(model, nets, n, seed=0, size=500, labels=None):
+def draw(model, nets, n, seed=0, size=500, labels=None, domain=None):
     """n images, uint8 (n, C, H, W), and their labels, int64 (n,), or None where none were given.
 
     Args:
         model: the module of a model.py. nets: what its build returned.
-        labels: int64, what the model is asked for, over and over up to n; None: nothing."""
+        labels: int64, what the model is asked for, over and over up to n; None: nothing.
+        domain: "a" or "b", of a model that draws pairs; None: its default."""
     device = next(next(iter(nets.values())).parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
     labels = labels if labels is None else labels.repeat(-(-n // len(labels)))[:n].to(device)
@@ -68,23 +70,26 @@ def draw(model, nets, n, seed=0, size=500, labels=None):
     with tqdm(total=n, unit=" images", disable=None) as bar:
         for start in range(0, n, size):
             end = min(start + size, n)
-            given = {} if labels is None else {"labels": labels[start:end]}
+            given = ({} if labels is None else {"labels": labels[start:end]}) | ({"domain": domain} if domain else {})
             part = model.sample(nets, end - start, **given, generator=generator)
             images.append((part.clamp(0, 1) * 255).round().byte().cpu())
             bar.update(end - start)
     return torch.cat(images), None if labels is None else labels.cpu()
 
 
-def generate(folder, path, n=10_000, seed=0, size=500, device="auto", labels=None, asked=()):
+def generate(folder, path, n=10_000, seed=0, size=500, device="auto", labels=None, asked=(), domain=None):
     """`draw` from the model of a folder and a checkpoint. Returns images, labels or None, and the checkpoint.
 
     Args:
         labels: a function of the checkpoint's options that gives a conditional model's; default: each class as often.
         asked: in their place, classes, or the categories of a model that has found its own.
+        domain: as for `draw`.
     Raises InputError where folder and checkpoint do not make a model that generates, or it cannot be asked for that."""
     state, model = checkpoint.load(path), load_file(folder / "model.py")
     if not hasattr(model, "sample"):
         raise InputError(f"{folder.name} does not generate: its model.py has no function sample")
+    if domain and "domain" not in inspect.signature(model.sample).parameters:
+        raise InputError(f"--domain: {folder.name} draws images of one domain alone")
     nets, device = load_networks(model, state, path), acceleration.find_device(device)
     for net in nets.values():
         acceleration.place(net, device)
@@ -95,7 +100,7 @@ def generate(folder, path, n=10_000, seed=0, size=500, device="auto", labels=Non
     if takes_labels(model) and not asked:
         wanted = labels(state["options"]) if labels else torch.arange(classes)
     try:
-        return *draw(model, nets, n, seed, size, wanted), state
+        return *draw(model, nets, n, seed, size, wanted, domain), state
     except ValueError as error:
         if asked:
             raise InputError(f"--labels: {error}") from None
@@ -140,7 +145,8 @@ def main():
         else:
             save(opt.out, images, None, by.options, source=source.numpy())
         return say(f"{len(images):,} images, {opt.translate[0]} to {opt.translate[1]}: {opt.out}")
-    images, labels, state = generate(folder, path, n, opt.seed, opt.batch_size, opt.device, asked=opt.labels)
+    images, labels, state = generate(folder, path, n, opt.seed, opt.batch_size, opt.device, asked=opt.labels,
+                                     domain=opt.domain)
     if grid:
         save_grid(opt.out, images.float() / 255)
     else:

@@ -176,7 +176,8 @@ def read_model(folder, root):
 
 def higher_is_better(name):
     """Whether a metric's name says so: one of ours, or a model's own accuracy."""
-    return name in metrics.HIGHER_IS_BETTER or "accuracy" in name or name.endswith(("label kept", "F1"))
+    ends = ("label kept", "one label", "F1", "IoU")
+    return name in metrics.HIGHER_IS_BETTER or "accuracy" in name or name.endswith(ends)
 
 
 def quality(name, entry):

@@ -10,6 +10,7 @@ misc/seeds.py baselines` scores those of misc/baselines.py."""
 import ast
 import datetime
 import hashlib
+import inspect
 import json
 import math
 import re
@@ -298,14 +299,18 @@ def one_seed(folder, work, seed, opt, flags):
 
     def scored():
         model, root = load_file(folder / "model.py"), data.data_dir(opt.data_dir)
-        if opt.n and hasattr(model, "translate"):
-            return translations.measured(folder, find_checkpoint(work), root, seed)
         if not opt.n or not hasattr(model, "sample"):
-            return {}
+            return translations.measured(folder, find_checkpoint(work), root, seed) if opt.n and hasattr(
+                model, "translate") else {}
         images, labels, state = generate(folder, find_checkpoint(work), opt.n, seed,
                                          labels=lambda options: references(options, root)[1].labels)
         known, test = references(state["options"], root)
-        return metrics.measure(images, test.images, known.images, labels, test.labels)
+        found = metrics.measure(images, test.images, known.images, labels, test.labels)
+        if "domain" in inspect.signature(model.sample).parameters:
+            others = generate(folder, find_checkpoint(work), opt.n, seed, domain="b")[0]
+            pair = translations.pairs(state["options"], False, root)[0]
+            found["pairs of one label"] = translations.one_label(images, others, pair, seed)
+        return found
 
     asked = {"flags": flags, "code": code(folder), **({"every": opt.every} if opt.every else {})}
     run = kept(work, "training", Training, asked, trained)

@@ -116,6 +116,13 @@ def measure(translate, train, test, directions=("ab", "ba"), seed=0):
     return values
 
 
+def one_label(a, b, train, seed=0):
+    """The share of pairs of generated images, of a and of b, that are read as the same digit: what is to be a digit by
+    misc/scorer.py, else by a reader of the domain. train: a `common.domains.Pair`."""
+    found = data.Dataset(b, scorer.score(a)[1].argmax(1))
+    return scorer.accuracy(reader(train.b, seed) if train.exact else scorer.load(), grey(found))
+
+
 def pairs(options, paired, root):
     """(train, test) of a model with these options (a checkpoint's), trained with pairs or not: a `common.domains.Pair`
     each; with --holdout the second are the training images that were kept out."""

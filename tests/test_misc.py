@@ -136,11 +136,28 @@ def test_benchmark_refuses_in_one_line(capsys):
         assert flags[0] in refused(capsys, "benchmark", *flags)
 
 
+def test_generate_draws_pairs(tmp_path):
+    """One seed draws the same z for both domains of a model that has two."""
+    flags = ("--dataset", "digits", "--max-steps", 1, "--batch-size", 16, "--g-width", 8, "--d-width", 8)
+    assert train_here(ROOT / "CoGAN", *flags, "--out-dir", tmp_path)[0] == 0
+    path, model = tmp_path / "checkpoints" / "checkpoint.pt", load_file(ROOT / "CoGAN" / "model.py")
+    nets = load_networks(model, checkpoint.load(path), path)
+    z = torch.randn(4, 100, generator=torch.Generator().manual_seed(3))
+    for domain in "ab":
+        args = ("CoGAN", "--checkpoint", path, "--n", 4, "--seed", 3, "--domain", domain, "--out", tmp_path / "x.npz")
+        assert run_here(MISC / "generate.py", *args)[0] == 0
+        with np.load(tmp_path / "x.npz") as arrays:
+            expected = (model.sample(nets, 4, z=z, domain=domain) * 255).round().byte()
+            assert (arrays["images"] == expected.numpy()).all()
+
+
 def test_generate_refuses_in_one_line(capsys, trained, tmp_path):
     assert "--out" in refused(capsys, "generate", "GAN", "--out", tmp_path / "x.jpg")
     assert "no-such is not a model" in refused(capsys, "generate", "no-such", "--out", tmp_path / "x.npz")
     assert "does not generate" in refused(capsys, "generate", "Classification", "--checkpoint", trained,
                                           "--out", tmp_path / "x.npz")
+    assert "one domain alone" in refused(capsys, "generate", "GAN", "--checkpoint", trained, "--domain", "b",
+                                         "--out", tmp_path / "x.npz")
     assert "there is no checkpoint" in refused(capsys, "generate", "GAN", "--checkpoint", tmp_path / "x.pt")
     assert "--n" in refused(capsys, "generate", "GAN", "--n", 0)
     out, asked = tmp_path / "x.npz", ("--checkpoint", trained, "--labels")

@@ -655,6 +655,122 @@ def test_pool_of_older_images():
     assert share == pytest.approx(0.5, abs=0.05)
 
 
+def randn_like(x):
+    """As an update draws it, whose tensors have channels last in memory; in float64."""
+    return torch.randn_like(torch.empty(x.shape).to(memory_format=torch.channels_last)).double()
+
+
+@pytest.mark.parametrize("labels_of", ["none", "a", "b"])
+def test_cogan(one_update, labels_of):
+    flags = ("--pair", "coloured", "--g-width", 8, "--d-width", 8, "--lr", 2e-4, "--labels-of", labels_of,
+             "--shared", 2)
+    fields = {"channels_b": 3, "g_width": 8, "d_width": 8, "shared": 2}
+    nets, after, _, losses, states = one_update("CoGAN", fields, *flags)
+    G, D, (a, b) = nets["G"], nets["D"], batch_of("coloured")
+    fakes = G(torch.randn(32, 100).double())
+
+    def noisy(x):
+        return x + 0.1 * randn_like(x)
+
+    reals = [D(noisy(x), domain) for x, domain in zip((a, b), "ab", strict=True)]
+    false = [D(noisy(x.detach()), domain) for x, domain in zip(fakes, "ab", strict=True)]
+    p, q = ([torch.sigmoid(found[0]) for found in part] for part in (reals, false))
+    d_loss = -sum((p[i].log() + (1 - q[i]).log()).sum() for i in (0, 1)) / 32
+    expected, whole = {"D": d_loss.item()}, d_loss
+    if labels_of != "none":
+        which = "ab".index(labels_of)
+        label = data.Batches(*domains.load("coloured", False, "digits", None).tensors, batch_size=32, seed=0)[0][
+            1 + 2 * which]
+        read = -sum(reals[which][2].softmax(1)[i, label[i]].log() for i in range(32)) / 32
+        apart = sum(((f - g) ** 2).sum() for f, g in zip(false[0][1], false[1][1], strict=True)) / 32
+        expected |= {"label": read.item(), "apart": apart.item()}
+        whole = d_loss + 10 * read + 0.01 * apart
+    used = D if labels_of != "none" else torch.nn.ModuleList([D.own, D.shared, D.real])
+    adam(whole, used, state=states[1], lr=2e-4, betas=(0, 0.99))
+    g_loss = -sum(torch.sigmoid(D(noisy(x), domain)[0]).log().sum() for x, domain in zip(fakes, "ab", strict=True)) / 32
+    adam(g_loss, G, state=states[0], lr=2e-4, betas=(0, 0.99))
+    assert losses == pytest.approx(expected | {"G": g_loss.item()}, rel=1e-3)
+    assert_like({name: after[name] for name in "GD"}, {"G": G, "D": D}, 2e-4)
+
+
+def test_cogan_shares_the_first_layers_of_g_and_the_last_of_d():
+    model = load_model("CoGAN")
+    for shared in range(5):
+        nets = model.build(shared=shared)
+        own = {name: list(part.parameters()) for name, part in nets["G"].own.items()}
+        assert len(nets["G"].shared) == shared and not {*map(id, own["a"])} & {*map(id, own["b"])}
+        assert sum(len(layer.weight.shape) == 4 for layer in nets["G"].own["a"].modules()
+                   if hasattr(layer, "weight")) == 5 - shared  # of five layers
+        assert [len(list(part.children())) for part in nets["D"].own.values()] == [2, 2]
+    z = torch.randn(3, 100)
+    a, b = (model.sample(nets, 3, z=z, domain=domain) for domain in "ab")
+    assert a.shape == b.shape and not torch.equal(a, b)
+    with pytest.raises(ValueError, match="shared must be 0 to 4"):
+        model.build(shared=5)
+
+
+def test_cogan_translates_by_the_z_whose_image_is_nearest():
+    model = load_model("CoGAN")
+    torch.manual_seed(0)
+    nets = model.build(latent_dim=4, g_width=8, average=False)
+    z = torch.randn(6, 4)
+    a, b = (model.sample(nets, 6, z=z, domain=domain) for domain in "ab")
+    found = model.translate(nets, a, "ab")
+    assert (found - b).square().mean() < 0.2 * (found.roll(1, 0) - b).square().mean()
+    torch.testing.assert_close(model.translate(nets, a[:2], "ab"), found[:2], rtol=0.1, atol=0.02)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_unit(one_update, shared):
+    flags = ("--pair", "coloured", "--width", 8, "--d-width", 8, "--lr", 1e-4, "--kl", 0.3, "--cycle-kl", 0.2,
+             *([] if shared else ["--no-shared"]))
+    nets, after, _, losses, states = one_update("UNIT", {"channels_b": 3, "width": 8, "d_width": 8, "shared": shared},
+                                                *flags)
+    (E, G, D_a, D_b), (a, b) = (nets[name] for name in ("E", "G", "D_a", "D_b")), batch_of("coloured")
+
+    def code(mu):
+        return mu + randn_like(mu)
+
+    def kl(mu):  # of two normal distributions, by torch
+        one = torch.ones_like(mu)
+        return dist.kl_divergence(dist.Normal(mu, one), dist.Normal(0 * mu, one)).mean()
+
+    def l1(p, q):
+        return (p - q).abs().sum() / q.numel()
+
+    mu = E(a, "a"), E(b, "b")
+    z = code(mu[0]), code(mu[1])
+    fake_b, fake_a = G(z[0], "b"), G(z[1], "a")
+    mu_back = E(fake_b, "b"), E(fake_a, "a")
+    same = l1(G(z[0], "a"), a) + l1(G(z[1], "b"), b)
+    again = l1(G(code(mu_back[0]), "a"), a) + l1(G(code(mu_back[1]), "b"), b)
+    vae = 0.3 * (kl(mu[0]) + kl(mu[1])) + 200 * same
+    cycle = 0.2 * sum(map(kl, (*mu, *mu_back))) + 200 * again
+    p = torch.sigmoid(D_b(fake_b)), torch.sigmoid(D_a(fake_a))
+    g_loss = -(p[0].log().mean() + p[1].log().mean())
+    both = torch.nn.ModuleList([E, G])
+    assert len(states[0]["state"]) == len(list(both.parameters()))  # each once, also where domains share it
+    adam(vae + 10 * g_loss + cycle, both, state=states[0], lr=1e-4, betas=(0, 0.99))
+    d_loss = -sum((torch.sigmoid(D(real)).log() + (1 - torch.sigmoid(D(fake.detach()))).log()).mean()
+                  for D, real, fake in ((D_a, a, fake_a), (D_b, b, fake_b)))
+    adam(d_loss, torch.nn.ModuleList([D_a, D_b]), state=states[1], lr=1e-4, betas=(0, 0.99))
+    expected = {"VAE": vae, "cycle": cycle, "G": g_loss, "D": d_loss, "KL": kl(mu[0]) + kl(mu[1]), "L1": same,
+                "L1 of cycles": again}
+    assert losses == pytest.approx({name: value.item() for name, value in expected.items()}, rel=1e-3)
+    assert_like(after, {"E": E, "G": G, "D_a": D_a, "D_b": D_b}, 1e-4)
+
+
+def test_unit_shares_the_layers_next_to_the_codes():
+    model = load_model("UNIT")
+    for shared in (True, False):
+        E, G = (model.build(shared=shared)[name] for name in "EG")
+        for part in (E.last, G.first):
+            assert (part["a"] is part["b"]) == shared
+        for part in (E.own, G.own):
+            assert part["a"] is not part["b"]
+        assert len({*map(id, E.parameters())}) == len(list(E.parameters()))
+
+
 def test_gradient_norm():
     gradient_norm = load_train(ROOT / "WGAN-GP").gradient_norm
     real, fake = torch.rand(2, 4, 1, 3, 3, dtype=torch.float64)

@@ -113,6 +113,7 @@ def test_generate_translates_a_users_images(tmp_path, trained):
 @pytest.mark.parametrize("asked, told", [
     (("CycleGAN", "--images", "x"), "--images: to be translated"),
     (("GAN", "--translate", "ab"), "GAN does not translate"),
+    (("CycleGAN", "--domain", "b"), "does not generate"),
     (("pix2pix", "--translate", "ab"), "this pix2pix goes ba alone"),
     (("CycleGAN", "--translate", "ba", "--images", "x.npz"), "its images are (1, 32, 32), not (3, 32, 32)"),
     (("CycleGAN", "--translate", "ab", "--images", "."), "there are no pictures"),
@@ -124,6 +125,13 @@ def test_what_cannot_be_translated_is_told_in_one_line(tmp_path, trained, capsys
     assert run_here(GENERATE, *asked, "--checkpoint", path, "--out", tmp_path / "y.npz")[0] == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert told in lines[-1] and lines[-1].startswith("misc/generate.py: error: ")
+
+
+def test_pairs_of_one_label():
+    pair = a_pair(paired=False)
+    images = domains.MAPS["inverted"](pair.a.images)
+    share = (translations.scorer.score(pair.a.images)[1].argmax(1) == pair.a.labels).float().mean().item()
+    assert translations.one_label(pair.a.images, images, pair) == pytest.approx(share, abs=0.02)
 
 
 def test_evaluate_prints_what_is_measured(trained, capsys):
