@@ -276,7 +276,7 @@ def publish(folder, variant, work, names):
     last = sorted(samples.glob("epoch_*.png"))[-1:]
     pictures = {"samples": last[0]} if last else {}
     pictures |= {file.stem: file for file in sorted(samples.iterdir()) if file.suffix in (".png", ".gif")
-                 and file.stem != "real" and not file.stem.startswith(("epoch_", "step_"))}
+                 and file.stem not in ("real", "real_b") and not file.stem.startswith(("epoch_", "step_"))}
     if unknown := set(names) - pictures.keys():
         raise InputError(f"--pictures: there is no {', '.join(sorted(unknown))}, only {', '.join(pictures)}")
     place = folder / "results" / variant
