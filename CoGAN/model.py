@@ -12,7 +12,7 @@ from common.updates import evaluating
 FIT = 200  # steps in which `translate` looks for z
 
 
-def build(latent_dim=100, channels_a=1, channels_b=1, image_size=32, classes=10, shared=3, g_width=32, d_width=32,
+def build(latent_dim=100, channels_a=1, channels_b=1, image_size=32, classes=10, shared=4, g_width=32, d_width=32,
           average=True):
     """G: z (N, latent_dim) -> a pair of images, of a (N, channels_a, S, S) and of b, in [0, 1].
     D: images and their domain, "a" or "b" -> logits (N, 1), features (N, F), logits of the classes (N, classes).

@@ -44,7 +44,7 @@ class Options(BaseOptions):
     epochs: Count = 8  # passes over the training images of a
     batch_size: Count = 32  # images of each domain in one batch, over all ranks together
     latent_dim: Count = 100  # dimension of z
-    shared: Whole = 3  # how many of G's five layers both domains share, from z on, 0 to 4
+    shared: Whole = 4  # how many of G's five layers both domains share, from z on, 0 to 4
     labels_of: Literal["none", "a", "b"] = "none"  # the domain whose labels a classifier learns, for the other one
     label_weight: NonNegative = 10.0  # weight of its loss
     pair_weight: NonNegative = 0.01  # weight of the squared distance of D's features of a pair
