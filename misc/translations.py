@@ -164,7 +164,7 @@ class Translator:
             raise InputError(f"{folder.name} does not translate: its model.py has no function translate")
         self.nets, self.options = load_networks(self.model, state, path), state["options"]
         self.fields = state["fields"]
-        self.paired = load_file(folder / "train.py").Options.paired
+        self.paired = getattr(load_file(folder / "train.py").Options, "paired", False)
         only = self.fields.get("direction")
         self.directions = (only,) if only else ("ab", "ba")
         self.seed = {"generator": torch.Generator()} if "generator" in inspect.signature(
