@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch.optim import Adam
 
 sys.path.insert(0, next(str(folder) for folder in Path(__file__).resolve().parents if (folder / "common").is_dir()))
-from common import BaseOptions, Count, Decay, Positive, Run, beside, descend, distorted
+from common import BaseOptions, Count, Decay, NonNegative, Positive, Run, beside, descend, distorted
 from common import moving_average
 
 model, figures = beside(__file__, "model"), beside(__file__, "figures")
@@ -27,6 +27,7 @@ class Options(BaseOptions):
 
     epochs: Count = 10  # passes over the training set
     lr: Positive = 1e-3  # Adam's learning rate
+    lr_fall: NonNegative = 0.0  # the share of the run, at its end, over which it falls linearly to 0; 0: it is constant
     augment: bool = False  # turn, scale, shear and shift each training image a little, anew every time it is seen
     ema: Decay = 0.999  # decay of the moving average of the weights
 
@@ -36,7 +37,8 @@ def main():
     opt = run.options
     nets = run.networks(model.build, classes=len(run.train.classes), **run.image)
     net, average = nets["net"], nets["net_ema"]
-    adam = run.optimizer(Adam, net, lr=opt.lr)
+    lr = run.schedule(lambda share: opt.lr * min(1, (1 - share) / opt.lr_fall)) if opt.lr_fall else opt.lr
+    adam = run.optimizer(Adam, net, lr=lr)
     t = run.tensor("t", 0.0)  # updates so far
 
     @run.step

@@ -98,25 +98,33 @@ def coloured(images):
 
 MAPS = {"edges": edges, "inverted": inverted, "thick": thick, "rotated": rotated, "coloured": coloured,
         "mosaic": mosaic, "halved": halved}
-NAMES = ("mnist-usps", "mnist-usps-plain", *MAPS)
+SECOND = {"mnist-usps": "usps-aligned", "mnist-usps-plain": "usps", "mnist-fashion": "fashion-mnist"}  # beside MNIST
+NAMES = ("low-high", *SECOND, *MAPS)
 
 
 def load(name, paired, dataset, root, train=True, image_size=32):
     """The `Pair` of a name, training or test images, of a resolved data set in the data directory `root`.
 
     mnist-usps: USPS with a margin of 3 of its pixels, so that its digits are as large as MNIST's; without it, plain,
-    they are 1.4 times as large. Raises what `data.load` does, and InputError for an unknown name, a pair that is of
-    MNIST where the data set is another, or a map of images that have colours already."""
+    they are 1.4 times as large. low-high: the first half of the classes and the others, whose labels begin at 0 again.
+    Raises what `data.load` does, and InputError for an unknown name, a pair that is of MNIST where the data set is
+    another, a single class, or a map of images that have colours already."""
     if name not in NAMES:
         raise InputError(f"--pair: unknown pair '{name}', choose from {', '.join(NAMES)}")
     if paired and name not in MAPS:
         raise InputError(f"--pair: {name} has no counterparts, choose from {', '.join(MAPS)}")
-    if name not in MAPS and dataset != "mnist":
+    if name in SECOND and dataset != "mnist":
         raise InputError(f"--pair: {name} is of MNIST, not of {dataset}")
     a = data.load(dataset, root, train, image_size)
-    if name not in MAPS:
-        data.resolve("usps", root)
-        return Pair(a, data.load("usps" if name.endswith("plain") else "usps-aligned", root, train, image_size))
+    if name in SECOND:
+        data.resolve(SECOND[name].removesuffix("-aligned"), root)
+        return Pair(a, data.load(SECOND[name], root, train, image_size))
+    if name == "low-high":
+        half, low = len(a.classes) // 2, a.labels < len(a.classes) // 2
+        if not half:
+            raise InputError(f"--pair: {dataset} has a single class")
+        return Pair(data.Dataset(a.images[low], a.labels[low], a.classes[:half]),
+                    data.Dataset(a.images[~low], a.labels[~low] - half, a.classes[half:]))
     if name == "coloured" and a.images.shape[1] > 1:
         raise InputError(f"--pair: the images of {dataset} have colours already")
     split = train and not paired

@@ -2,8 +2,9 @@
 
     python misc/labels.py SGAN
 
-From the variants of its result.json that are called "FORM, N labels". The picture, labels.png, goes to the results of
-the variant that its page shows first. A seed draws the same labels for all forms, so the gains are those of pairs."""
+From the variants of its result.json that are called "FORM, N labels": the picture, labels.png, goes to the results of
+the variant that its page shows first. Or, where a training measures several forms itself, from the metrics of that
+name: a picture for each variant. A seed draws the same labels for all forms, so the gains are those of pairs."""
 
 import re
 import sys
@@ -31,14 +32,36 @@ class Options:
     model: tyro.conf.Positional[str]  # its folder
 
 
-def accuracies(entries):
-    """{form: {labels: {seed: accuracy}}} of a model's entries, most labels first."""
+def named(name):
+    """(form, labels) of a name "FORM, N labels", None of another."""
+    match = re.fullmatch(r"(.+), (\d+) labels", name)
+    return match and (match[1], int(match[2]))
+
+
+def by_form(seeds):
+    """{form: {labels: {seed: accuracy}}}, most labels first, of {name: {seed: accuracy}}."""
     found = {}
-    for variant, entry in entries.items():
-        if (match := re.fullmatch(r"(.+), (\d+) labels", variant)) and "accuracy" in entry["metrics"]:
-            values = entry["metrics"]["accuracy"]["seeds"]
-            found.setdefault(match[1], {})[int(match[2])] = dict(zip(entry["seeds"], values, strict=True))
+    for name, of in seeds.items():
+        if named(name):
+            form, n = named(name)
+            found.setdefault(form, {})[n] = of
     return {form: dict(sorted(of.items(), reverse=True)) for form, of in found.items()}
+
+
+def of_seeds(entry, metric):
+    """{seed: number} of a metric of an entry."""
+    return dict(zip(entry["seeds"], entry["metrics"][metric]["seeds"], strict=True))
+
+
+def accuracies(entries):
+    """`by_form` of a model's entries."""
+    return by_form({name: of_seeds(entry, "accuracy") for name, entry in entries.items()
+                    if "accuracy" in entry["metrics"]})
+
+
+def curves(entry):
+    """`by_form` of an entry's metrics."""
+    return by_form({name: of_seeds(entry, name) for name in entry["metrics"]})
 
 
 def interval(values):
@@ -69,7 +92,7 @@ def draw(title, found):
             ax.plot([place] * len(seeds), [100 * value for value in seeds.values()], ".", color=line.get_color(),
                     markersize=4)
     ticks = sorted({n for of in found.values() for n in of})
-    ax.set(title=title, xscale="log", xlabel="labels (of 60,000 images)", ylabel="test images read (%)")
+    ax.set(title=title, xscale="log", xlabel="labels", ylabel="test images read (%)")
     ax.set_xlim(ticks[0] / 1.5, ticks[-1] * 1.5)
     ax.set_xticks(ticks, ticks)
     ax.minorticks_off()
@@ -80,15 +103,20 @@ def draw(title, found):
 def main():
     folder = find_folder(parse(Options).model)
     model = read_model(folder, folder.parent)
-    found = accuracies(model.entries) if model else {}
+    entries = model.entries if model else {}
+    found = {variant: of for variant, entry in entries.items() if (of := curves(entry))}
+    if accuracies(entries):
+        found[model.head["variant"]] = accuracies(entries)
     if not found:
-        raise InputError(f'{folder / "results" / "result.json"} has no accuracy of a variant called "FORM, N labels"')
-    out = writable_folder(folder / "results" / model.head["variant"], "MODEL") / "labels.png"
-    save(out, draw(f"{model.head['title']}: a dot is one draw of the labels", found))
-    for form, of in gains(found).items():
-        say(f"{form} gains on {next(iter(found))}: " + ", ".join(
-            f"{n} labels {mean:+.1f} ± {half:.1f} points" for n, (mean, half) in of.items()))
-    say(f"see {out}")
+        raise InputError(f'{folder / "results" / "result.json"} has no accuracy called "FORM, N labels"')
+    for variant, of in found.items():
+        out = writable_folder(folder / "results" / variant, "MODEL") / "labels.png"
+        name = model.head["title"] + (f", {variant}" if curves(entries[variant]) else "")
+        save(out, draw(f"{name}: a dot is one draw of the labels", of))
+        for form, gained in gains(of).items():
+            say(f"{variant}: {form} gains on {next(iter(of))}: " + ", ".join(
+                f"{n} labels {mean:+.1f} ± {half:.1f} points" for n, (mean, half) in gained.items()))
+        say(f"see {out}")
 
 
 if __name__ == "__main__":

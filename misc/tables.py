@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 import measured  # noqa: E402
 from course import correlations  # noqa: E402
 from gallery import caption, gallery  # noqa: E402
-from labels import accuracies, gains  # noqa: E402
+from labels import accuracies, curves, gains, named  # noqa: E402
 from measured import COLUMNS, ODD, REAL, as_html, cell, generates, heading, minutes, plain, updates, warn  # noqa: E402
 
 from common.files import replacing  # noqa: E402
@@ -156,8 +156,8 @@ def overview(page, models, baselines):
 
 
 def metric_table(entries, marks):
-    """Every metric of entries, {name: entry}, a row each; marks: {name: what follows it}."""
-    found = dict.fromkeys(name for entry in entries.values() for name in entry["metrics"])
+    """Every metric of entries, {name: entry}, but those of `labels_table`, a row each; marks: {name: what follows}."""
+    found = dict.fromkeys(name for entry in entries.values() for name in entry["metrics"] if not named(name))
     names = [name for name in found if name not in COLUMNS] + [name for name in COLUMNS if name in found]
     rows = [[plain(variant) + marks.get(variant, ""), *(cell(entry, name) for name in names), str(len(entry["seeds"])),
              updates(entry), minutes(entry)]
@@ -183,6 +183,14 @@ def gain_table(model):
     rows = [[str(n), *("{:+.1f} ± {:.1f}".format(*of[n]) if n in of else "" for of in gained.values())]
             for n in sorted({n for of in gained.values() for n in of}, reverse=True)]
     return table(["labels", *map(plain, gained)], rows) if rows else ""
+
+
+def labels_table(entry):
+    """The accuracy of each form that an entry measured, a row a number of labels, see misc/labels.py."""
+    found = curves(entry)
+    rows = [[f"{n:,}", *(cell(entry, f"{form}, {n} labels") for form in found)]
+            for n in sorted({n for of in found.values() for n in of})]
+    return table(["labels", *map(plain, found)], rows)
 
 
 def runs(model):
@@ -265,7 +273,9 @@ def blocks(page, root, models, baselines):
     return {"strip": lambda: strip(page, models), "models": lambda: tiles(page, models),
             "results": lambda: own_results(model, baselines) if model else overview(page, models, baselines),
             **({"runs": lambda: runs(model), "pictures": lambda: pictures(page, model),
-                "gains": lambda: gain_table(model)} if model else {}),
+                "gains": lambda: gain_table(model), **{f"labels {name}": lambda entry=entry: labels_table(entry)
+                                                      for name, entry in model.entries.items() if curves(entry)}}
+               if model else {}),
             "baselines": lambda: metric_table(baselines, {}), "speed": lambda: speed(root),
             **{f"variant {name}": lambda name=name: variant_table(page, models, name) for name in variants}}
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NARROW = ("--width", 8, "--d-width", 8)
 # flags that a model needs where there are few images, or that make it fast where it draws many
 FEW = {"SGAN": ("--labels", 20), "pix2pix": NARROW, "CycleGAN": NARROW, "UNIT": NARROW,
-       "CoGAN": ("--g-width", 8, "--d-width", 8)}
+       "CoGAN": ("--g-width", 8, "--d-width", 8), "Transfer_Learning": ("--updates", 2)}
 TRAINABLE = sorted(p.parent for p in [*ROOT.glob("*/train.py"), *ROOT.glob("misc/*/train.py")])
 
 

@@ -569,6 +569,29 @@ def test_gains_are_those_of_pairs(monkeypatch):
     assert (mean - half, mean + half) == pytest.approx((expected.low, expected.high))
 
 
+def test_forms_that_one_training_measures(capsys, repository, monkeypatch):
+    """A picture for each variant that has them, a table of means and spreads."""
+    monkeypatch.syspath_prepend(str(MISC))
+    labels, tables = load_file(MISC / "labels.py"), load_file(MISC / "tables.py")
+    metrics = {"plain, 5 labels": (0.5, 0.6), "plain, 1500 labels": (0.9, 0.9), "better, 5 labels": (0.7, 0.8),
+               "source": (1, 1)}
+    run = {"device": "", "versions": {"torch": ""}, "date": "", "threads": 1}
+    entry = {"seeds": [3, 4], "scorer": scorer.sha256(scorer.WEIGHTS), "images": 0, "command": "", "commit": "",
+             "runs": [run] * 2, "metrics": {name: {"mean": sum(seeds) / 2, "std": 0.1, "seeds": list(seeds)}
+                                            for name, seeds in metrics.items()}}
+    plain = {1500: {3: 0.9, 4: 0.9}, 5: {3: 0.5, 4: 0.6}}
+    assert labels.curves(entry) == {"plain": plain, "better": {5: {3: 0.7, 4: 0.8}}}
+    lines = tables.labels_table(entry).splitlines()
+    assert lines[0] == "| labels | plain | better |"
+    assert lines[2:] == ["| 5 | 0.5500 ± 0.1000 | 0.7500 ± 0.1000 |", "| 1,500 | 0.9000 ± 0.1000 |  |"]
+    assert "5 labels" not in tables.metric_table({"x": entry}, {}) and "source" in tables.metric_table({"x": entry}, {})
+    (repository / "GAN" / "results").mkdir()
+    (repository / "GAN" / "results" / "result.json").write_text(json.dumps({"other": entry}))
+    assert run_here(MISC / "labels.py", repository / "GAN")[0] == 0
+    assert "other: better gains on plain: 5 labels +20.0" in capsys.readouterr().err
+    assert (repository / "GAN" / "results" / "other" / "labels.png").exists()
+
+
 def test_accuracies_over_labels_are_drawn(capsys, repository, monkeypatch):
     folder = repository / "GAN"
     assert "FORM, N labels" in refused(capsys, "labels", folder)

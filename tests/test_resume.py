@@ -117,7 +117,7 @@ def schedules(monkeypatch, folder, out, *args):
         patch.setattr(Run, "schedule", lambda run, f: tensors.append(schedule(run, f)) or tensors[-1])
         patch.setattr(Run, "step", lambda run, update: lambda *batch: {"loss": torch.zeros(())})
         patch.setattr(Run, "log", lambda run, losses: rows.append([t.item() for t in tensors]) or log(run, losses))
-        assert train_here(folder, *leaving(folder, 200), "--out-dir", out, *args)[0] == 0
+        assert train_here(folder, *leaving(folder, 200), *FEW.get(folder.name, ()), "--out-dir", out, *args)[0] == 0
     return torch.tensor(rows)
 
 
