@@ -2,16 +2,20 @@
 
 import copy
 
-from common.blocks import Down, Up, initialize
+from common.blocks import Down, Up, initialize, stage_widths
 from common.updates import sample_from
 
 
-def build(latent_dim=100, channels=1, image_size=32, init="pytorch", norm="batch", average=True):
+def build(latent_dim=100, channels=1, image_size=32, init="he", norm="batch", g_width=32, d_width=32,
+          average=True):
     """G: z (N, latent_dim) -> images (N, channels, image_size, image_size) in [0, 1]; norm: "batch" or "none".
     D: images -> scores (N, 1), any number: the critic.
-    G_ema (where average): a copy of G, to hold the moving average of its weights."""
-    nets = {"G": initialize(Up(latent_dim, channels, image_size, norm=norm), init),
-            "D": initialize(Down(channels, 1, image_size), init)}
+    G_ema (where average): a copy of G, to hold the moving average of its weights.
+
+    g_width, d_width: channels of the stages next to the images; the others have 2, 4, ... times as many."""
+    nets = {"G": Up(latent_dim, channels, image_size, stage_widths(image_size, g_width)[::-1], norm),
+            "D": Down(channels, 1, image_size, stage_widths(image_size, d_width))}
+    nets = {name: initialize(net, init) for name, net in nets.items()}
     if average:
         nets["G_ema"] = copy.deepcopy(nets["G"])
     return nets

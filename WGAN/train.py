@@ -6,10 +6,10 @@ estimates K times the Wasserstein distance of real and generated images, which G
     min_G max_D  E_x[D(x)] - E_z[D(G(z))]
 
 Departures:
-- Batches of 128 (the paper: 64).
-- Images lie in [0, 1] behind a sigmoid (DCGAN: tanh); weights start from PyTorch's default (N(0, 0.02): --init dcgan).
-- D sees real and generated images through constant noise (Sonderby et al. 2016, arXiv 1610.04490, who let it fall;
-  --instance-noise 0: without).
+- One step of D to one of G (the paper: five, --n-critic 5); c is 0.1 (0.01).
+- RMSprop's learning rate is 5e-4 and falls at the end, in batches of 32 (the paper: 5e-5, 64).
+- Images lie in [0, 1] behind a sigmoid (DCGAN: tanh); weights start after He et al. (N(0, 0.02): --init dcgan).
+- G and D have 32 channels next to the image (DCGAN, at 64 x 64: 128 and 64).
 - Samples come from a moving average of G (--ema 0: from G).
 """
 
@@ -22,8 +22,8 @@ import torch
 from torch.optim import RMSprop
 
 sys.path.insert(0, next(str(folder) for folder in Path(__file__).resolve().parents if (folder / "common").is_dir()))
-from common import BaseOptions, Count, Decay, NonNegative, Positive, Run, beside, descend, moving_average
-from common import noise_like
+from common import BaseOptions, Count, Decay, NonNegative, Positive, Run, Share, beside, descend
+from common import moving_average, noise_like
 
 model = beside(__file__, "model")
 
@@ -32,12 +32,17 @@ model = beside(__file__, "model")
 class Options(BaseOptions):
     """WGAN on 32 x 32 images."""
 
+    epochs: Count = 6  # passes over the training set
+    batch_size: Count = 32  # images in one batch, over all ranks together
     latent_dim: Count = 100  # dimension of z
-    n_critic: Count = 5  # updates of the critic for one of G, each on its own batch
-    clip: Positive = 0.01  # c: the critic's weights are kept within [-c, c]
-    lr: Positive = 5e-5  # RMSprop's learning rate, of G and of D
-    instance_noise: NonNegative = 0.1  # standard deviation of the noise on the images, real or not, that D sees
-    init: Literal["pytorch", "dcgan", "he"] = "pytorch"  # initial weights: PyTorch's, N(0, 0.02), or He et al.'s
+    n_critic: Count = 1  # updates of the critic for one of G, each on its own batch
+    clip: Positive = 0.1  # c: the critic's weights are kept within [-c, c]
+    lr: Positive = 5e-4  # RMSprop's learning rate, of G and of D
+    lr_fall: Share = 0.25  # the share of the run, at its end, over which it falls linearly to 0
+    instance_noise: NonNegative = 0.0  # standard deviation of the noise on the images, real or not, that D sees
+    g_width: Count = 32  # channels of G's last stage
+    d_width: Count = 32  # channels of D's first stage
+    init: Literal["pytorch", "dcgan", "he"] = "he"  # initial weights: PyTorch's, N(0, 0.02), or He et al.'s
     norm: Literal["batch", "none"] = "batch"  # BatchNorm in G, or not
     ema: Decay = 0.999  # decay of the moving average of G that samples are drawn from; 0: draw them from G itself
 
@@ -45,12 +50,13 @@ class Options(BaseOptions):
 def main():
     run = Run(Options, __file__)
     opt = run.options
-    nets = run.networks(model.build, latent_dim=opt.latent_dim, init=opt.init, norm=opt.norm, average=opt.ema > 0,
-                       **run.image)
+    nets = run.networks(model.build, latent_dim=opt.latent_dim, init=opt.init, norm=opt.norm, g_width=opt.g_width,
+                       d_width=opt.d_width, average=opt.ema > 0, **run.image)
     G, D = nets["G"], nets["D"]
     t = run.tensor("t", 0.0)  # updates so far, a tensor so that the update can be one CUDA graph
-    rmsprop_g = run.optimizer(RMSprop, G, lr=opt.lr)
-    rmsprop_d = run.optimizer(RMSprop, D, lr=opt.lr)
+    lr = run.schedule(lambda share: opt.lr * min(1, (1 - share) / opt.lr_fall))  # share: of the run, done
+    rmsprop_g = run.optimizer(RMSprop, G, lr=lr)
+    rmsprop_d = run.optimizer(RMSprop, D, lr=lr)
     z_fixed = run.noise(100, opt.latent_dim)
 
     def noisy(x):  # instance noise: D cannot rely on details that nobody sees, such as a background of exactly 0

@@ -525,7 +525,8 @@ def test_lsgan(one_update):
 
 def test_wgan(one_update):
     """Five steps of the critic on a batch each, with clipped weights, then one of G; RMSprop from its formula."""
-    nets, after, batches, losses, _ = one_update("WGAN", {}, n=5)
+    nets, after, batches, losses, _ = one_update("WGAN", {}, "--n-critic", 5, "--lr", 5e-5, "--clip", 0.01,
+                                                 "--instance-noise", 0.1, n=5)
     G, D = nets["G"], nets["D"]
     squares = {p: torch.zeros_like(p) for net in (G, D) for p in net.parameters()}
 
