@@ -21,7 +21,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from common import distribution, folders
+from common import distribution, folders, photos
 from common.files import reading, replacing
 from common.options import InputError
 
@@ -110,8 +110,11 @@ def resolve(name, root):
         folder = Path(name.removeprefix("folder:"))
         if not folder.is_dir():
             raise InputError(f"--dataset: {folder} is not a folder")
+    elif photos.is_photos(name):
+        photos.provide(name, root, _answers)
     elif name not in NAMES:
-        raise InputError(f"--dataset: unknown data set '{name}', choose from {', '.join(NAMES)}, folder:PATH")
+        names = ", ".join([*NAMES, "lfw", "lsun:CLASS", "folder:PATH"])
+        raise InputError(f"--dataset: unknown data set '{name}', choose from {names}")
     elif name != "auto":
         _provide(name, root)
     else:
@@ -136,6 +139,8 @@ def load(name, root, train=True, image_size=32):
         dataset = _read_usps(root, train, margin=3 if name == "usps-aligned" else 0)
     elif name == "digits":
         dataset = _read_digits(train)
+    elif photos.is_photos(name):
+        dataset = Dataset(*photos.load(name, root, image_size, train))
     else:
         dataset = Dataset(*folders.load(Path(name.removeprefix("folder:")), image_size, train, root and root / "cache"))
     dataset.images = resize(dataset.images, image_size).contiguous()

@@ -171,8 +171,8 @@ def load(folder, size, train=True, cache=None):
     stamps = [(str(file.relative_to(folder)), (stat := file.stat()).st_size, stat.st_mtime_ns) for file in files]
     key = hashlib.sha256(json.dumps([VERSION, size, classes, stamps]).encode()).hexdigest()
     name = hashlib.sha256(str(folder).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    kept = cache / f"{name}-{size}.npz" if cache and len(files) > MANY else None
-    images = _kept(kept, key, (len(files), size, size))
+    file = cache / f"{name}-{size}.npz" if cache and len(files) > MANY else None
+    images = kept(file, key, (len(files), size, size))
     if images is None:
         if len(files) > MANY:
             say(f"reading {len(files):,} images")
@@ -180,15 +180,15 @@ def load(folder, size, train=True, cache=None):
         images = np.stack([pixels(file, size, top) for file in tqdm(files, unit=" images", disable=None, leave=False)])
         if (images == images[..., :1]).all():
             images = images[..., :1]
-        if kept:
-            _keep(kept, key, images)
+        if file:
+            keep(file, key, images)
     n = len(parts["train"])
     images = torch.from_numpy(images[:n] if train else images[n:]).permute(0, 3, 1, 2).contiguous()
     return images, torch.tensor([label for _, label in parts["train" if train else "test"]]), classes
 
 
-def _kept(file, key, shape):
-    """What `_keep` wrote under this key, or None."""
+def kept(file, key, shape):
+    """What `keep` wrote under this key, or None."""
     try:
         with np.load(file, allow_pickle=False) as arrays:
             if str(arrays["key"]) == key and arrays["images"].shape[:3] == shape:
@@ -197,7 +197,8 @@ def _kept(file, key, shape):
         return None
 
 
-def _keep(file, key, images):
+def keep(file, key, images):
+    """Keeps images, (N, size, size, C), in a file under a key that tells them from others, where it can be written."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(file) as temporary:

@@ -103,7 +103,7 @@ class BaseOptions:
     epochs: Count = 20  # passes over the training set
     batch_size: Count = 128  # images in one batch, over all ranks together
     seed: Seed = 0  # of weights, noise and order of the images
-    dataset: str = "auto"  # auto, mnist, fashion-mnist, kmnist, usps, digits, or folder:PATH (one subfolder a class)
+    dataset: str = "auto"  # auto, mnist, fashion-mnist, kmnist, usps, digits, lfw, lsun:CLASS, or folder:PATH
     data_dir: Path | None = None  # where the data sets lie; else $FUN_WITH_MNIST_DATA, else data/ of this repository
     image_size: Literal[32, 64] = 32  # height and width of the images that the networks see
     holdout: Whole = 0  # keep the last N training images out of training, to tune on

@@ -1,0 +1,204 @@
+"""What the studies count, on inputs whose answer is known."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import load_model
+from running import ROOT
+from torch import nn
+
+from common import data
+from common.models import load_file
+
+STUDIES = ROOT / "misc" / "studies"
+
+
+@pytest.fixture
+def study(monkeypatch):
+    monkeypatch.syspath_prepend(str(STUDIES))
+    return lambda name: load_file(STUDIES / f"{name}.py")
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_walks_on_the_sphere(study):
+    """Equal angles, and norms that change steadily."""
+    sphere = study("latent").sphere
+    a, b = torch.randn(2, 5, 7, generator=seeded())
+    way = torch.stack([sphere(a, b, i / 4) for i in range(5)])
+    torch.testing.assert_close(way[0], a)
+    torch.testing.assert_close(way[-1], b)
+    angles = F.cosine_similarity(way[1:], way[:-1], dim=2).arccos()
+    torch.testing.assert_close(angles, angles[:1].expand(4, -1), rtol=1e-3, atol=1e-4)
+    norms = way.norm(dim=2)
+    torch.testing.assert_close(norms[2], (norms[0] + norms[-1]) / 2)
+
+
+def test_what_a_walk_is_like(study, monkeypatch):
+    """Three walks: of equal steps, of one jump, and one that ends in the class where it began, which does not count."""
+    latent = study("latent")
+    steady, jump = torch.arange(10.0), torch.tensor([0.0] * 5 + [9.0] * 5)
+    place = torch.stack([steady, jump, jump], 1)
+    label = torch.stack([(steady > 4).long(), (jump > 4).long(), torch.zeros(10).long()], 1)
+    sure = torch.full((10, 3), 0.95)
+    sure[3:5, 0] = 0.5
+    monkeypatch.setattr(latent, "read", lambda images: (label.flatten(), sure.flatten(), place.view(-1, 1)))
+    found = latent.walked(torch.zeros(10, 3, 1, 32, 32))
+    assert found == pytest.approx({"sure": 14 / 16, "length": 1, "largest step": (1 / 9 + 1) / 2})
+
+
+class Plain:
+    """A sampler whose images show their z: the class in the first ten numbers, the thickness in the next."""
+
+    def __init__(self, latent, monkeypatch):
+        def read(images):
+            values, label = images.flatten(1)[:, :10].max(1)
+            return label, (values > 0).float(), images.flatten(1)[:, :2]
+
+        monkeypatch.setattr(latent, "read", read)
+
+    def sample(self, z):
+        return F.pad(z, (0, 1024 - z.shape[1])).view(-1, 1, 32, 32)
+
+    def width(self, images):
+        return images.flatten(1)[:, 10]
+
+
+def test_arithmetic_where_z_is_linear(study, monkeypatch):
+    """A sum of means keeps the class of the first and takes the thickness of the second; and in these images pixels
+    are z, so that they do as well."""
+    latent = study("latent")
+    plain, generator = Plain(latent, monkeypatch), seeded()
+    one_hot, randn = torch.eye(10), torch.randn
+    monkeypatch.setattr(torch, "randn", lambda n, dim, generator=None: torch.cat([
+        5 * one_hot[torch.randint(10, (n,), generator=generator)], randn(n, dim - 10, generator=generator)], 1))
+    kinds = latent.Kinds(plain.sample, 12, 2000, plain.width, generator)
+    for c in range(10):
+        thin, thick = (kinds.width[kinds.of[c][kind]] for kind in ("thin", "thick"))
+        assert thin.max() < kinds.mean[c] < thick.min() and len(thin) == len(thick) > 10
+    found, shown = latent.arithmetic(plain.sample, kinds, plain.width, 40, generator)
+    assert found["three exemplars"] == found["one exemplar"] == {"right": 1, "class": 1}
+    assert shown.shape == (36, 1, 32, 32)
+
+
+def ring(size=32, gap=False):
+    x = torch.zeros(size, size)
+    x[8:24, 8:24] = 1
+    x[11:21, 11:21] = 0
+    if gap:
+        x[14:17, 20:24] = 0
+    return x
+
+
+def test_loops_are_what_white_encloses(study):
+    inside = study("loops").inside_loops
+    eight = ring()
+    eight[15:17, 8:24] = 1
+    speck = torch.zeros(32, 32)
+    speck[8:24, 8:24] = 1
+    speck[12, 12:14] = 0  # two pixels
+    found = inside(torch.stack([ring(), ring(gap=True), eight, speck])[:, None])
+    assert found.sum((1, 2)).tolist() == [100, 0, 80, 0]
+    assert found[0, 11:21, 11:21].all()
+
+
+def test_maps_that_speak_for_loops(study):
+    loops = study("loops")
+    inside = torch.rand(40, 8, 8, generator=seeded()) < 0.2
+    maps = torch.randn(40, 3, 8, 8, generator=seeded(1))
+    maps[:, 0] += 3 * inside
+    maps[:, 2] -= 3 * inside
+    speaking, accuracy = loops.speaking_maps(maps, inside, seeded())
+    assert speaking[0] and not speaking[2] and accuracy > 0.9
+
+
+def test_a_generator_in_two_halves(study):
+    G, z = load_model("GAN").build(g_width=8)["G"].eval(), torch.randn(3, 100, generator=seeded())
+    start, end = study("loops").halves(G)
+    maps = start(z)
+    assert maps.shape == (3, 8, 16, 16)
+    torch.testing.assert_close(end(maps), G(z))
+
+
+def test_features_of_all_stages(study):
+    features = study("features")
+    D = load_model("GAN").build(d_width=4)["D"].eval()
+    digits = data.load("digits", None)
+    found = features.features(D, digits.images[:7])
+    assert found.shape == (7, 16 * (4 + 8 + 16) + 4 * 32)
+    first = F.leaky_relu(D[0](data.to_float(digits.images[:1])), 0.2)
+    torch.testing.assert_close(found[0, :64], first.unfold(2, 4, 4).unfold(3, 4, 4).amax((4, 5)).flatten())
+    random = features.untrained(D, digits.images)
+    assert not torch.equal(random[0].weight, D[0].weight) and not random.training
+    with torch.no_grad():
+        second = random[2](F.leaky_relu(random[0](data.to_float(digits.images[:1000])), 0.2))
+    torch.testing.assert_close(random[3].running_mean, second.mean((0, 2, 3)), rtol=1e-3, atol=1e-4)
+
+
+def test_guided_backpropagation(study):
+    """Against its rule, written out for two layers: a gradient passes where it and the activation are positive."""
+    features = study("features")
+    torch.manual_seed(0)
+    D = nn.Sequential(nn.Conv2d(1, 3, 3), nn.LeakyReLU(0.2), nn.Conv2d(3, 2, 3), nn.LeakyReLU(0.2))
+    x = torch.randn(2, 1, 6, 6)
+    a = D[0](x)
+    b = D[2](F.leaky_relu(a, 0.2))
+    at_b = torch.zeros_like(b)
+    at_b[:, 1] = (b[:, 1] > 0).float()  # of the sum of the map, the gradient is 1
+    at_a = F.conv_transpose2d(at_b, D[2].weight)
+    at_a = at_a.clamp(min=0) * (a > 0)
+    torch.testing.assert_close(features.speaking_pixels(D, x, 1, True), F.conv_transpose2d(at_a, D[0].weight))
+    x.requires_grad_()
+    plain, = torch.autograd.grad(D(x)[:, 1].sum(), x)
+    torch.testing.assert_close(features.speaking_pixels(D, x.detach(), 1, False), plain)
+
+
+def test_few_labels_are_stratified_and_drawn_by_the_seed(study):
+    features, labels = study("features"), data.load("digits", None).labels
+    chosen = features.draw(labels, 50, 3)
+    assert torch.bincount(labels[chosen]).tolist() == [5] * 10 and len(set(chosen.tolist())) == 50
+    assert torch.equal(features.draw(labels, 50, 3), chosen) and not torch.equal(features.draw(labels, 50, 4), chosen)
+
+
+def test_the_machine_finds_a_line(study):
+    x = torch.randn(200, 3, generator=seeded())
+    y = torch.stack([x[:, 0], x[:, 1], -x[:, 0] - x[:, 1]], 1).argmax(1)
+    predict = study("features").machine(x * torch.tensor([1, 1e4, 1]) + 7, y, 1.0)
+    assert (predict(x * torch.tensor([1, 1e4, 1]) + 7) == y).float().mean() > 0.9
+
+
+def test_what_a_classifier_is_sure_of(study):
+    retraining, digits = study("retraining"), data.load("digits", None)[:20]
+
+    def by(x):  # sure of each image's class, but for the last ten of class 0
+        logits = 10 * F.one_hot(digits.labels, 10).float()
+        logits[10:] = 10 * F.one_hot(torch.zeros(10, dtype=torch.long), 10)
+        return logits
+
+    kept = retraining.sure(digits, by)
+    expected = [i for i in range(20) if i < 10 or digits.labels[i] == 0]
+    assert torch.equal(kept.images, digits.images[expected])
+
+
+def test_half_of_each_batch_is_of_each_set(study, monkeypatch):
+    retraining, digits = study("retraining"), data.load("digits", None)
+    seen = []
+    monkeypatch.setattr(retraining.scorer, "fit", lambda net, train, *args, **kwargs: seen.append(train) or net)
+    few, many = digits[:30], digits[100:1000]
+    retraining.fitted((few, many), 5)
+    train, = seen
+    of_few = (train.images.flatten(1)[:, None] == few.images.flatten(1)[None]).all(2).any(1)
+    assert len(train) == 1800 and of_few.float().mean() == pytest.approx(0.5, abs=0.01)
+    assert math.isclose(sum(of_few), 900, abs_tol=5)
+
+
+def test_synthetic_digits_have_the_labels_that_were_asked_for(study):
+    retraining = study("retraining")
+    model = load_model("Conditional_GAN")
+    made = retraining.drawn(model, model.build(g_width=4, d_width=4), 25, 1)
+    assert made.images.shape == (25, 1, 32, 32) and made.images.dtype == torch.uint8
+    assert made.labels.tolist() == [i % 10 for i in range(25)]
