@@ -202,3 +202,12 @@ def test_synthetic_digits_have_the_labels_that_were_asked_for(study):
     made = retraining.drawn(model, model.build(g_width=4, d_width=4), 25, 1)
     assert made.images.shape == (25, 1, 32, 32) and made.images.dtype == torch.uint8
     assert made.labels.tolist() == [i % 10 for i in range(25)]
+
+
+def test_a_collapse_is_a_loss_of_digits(study):
+    collapse = study("collapse")
+    assert [collapse.collapsed(digits) for digits in ([2], [2, 9], [2, 9, 4], [2, 9, 3], [9, 1])] == [
+        False, False, False, True, True]
+    images = torch.zeros(100, 1, 32, 32, dtype=torch.uint8)
+    found = collapse.point(images, torch.rand(100, 128))
+    assert found["digits"] == 1 and max(found["shares"]) == 1
