@@ -69,8 +69,8 @@ class Plain:
 
 
 def test_arithmetic_where_z_is_linear(study, monkeypatch):
-    """A sum of means keeps the class of the first and takes the thickness of the second; and in these images pixels
-    are z, so that they do as well."""
+    """A sum of means keeps the class of the first and takes the thickness of the second; in these images pixels are z,
+    so that they do as well."""
     latent = study("latent")
     plain, generator = Plain(latent, monkeypatch), seeded()
     one_hot, randn = torch.eye(10), torch.randn
@@ -81,7 +81,12 @@ def test_arithmetic_where_z_is_linear(study, monkeypatch):
         thin, thick = (kinds.width[kinds.of[c][kind]] for kind in ("thin", "thick"))
         assert thin.max() < kinds.mean[c] < thick.min() and len(thin) == len(thick) > 10
     found, shown = latent.arithmetic(plain.sample, kinds, plain.width, 40, generator)
-    assert found["three exemplars"] == found["one exemplar"] == {"right": 1, "class": 1}
+    for of in ("1", "3", "10", "50", "3, pixels"):
+        assert found[of] | {"width": 0} == {"right": 1, "class": 1, "thicker": 1, "width": 0}, of
+    assert found["3, thin a alone"]["class"] == 1 and found["3, thin a alone"]["right"] == 0
+    widths = kinds.described()["widths"]
+    assert widths["thin"] < widths["all"] < widths["thick"]
+    assert found["50"]["width"] == pytest.approx(widths["thick"], abs=0.1)
     assert shown.shape == (36, 1, 32, 32)
 
 
@@ -211,3 +216,36 @@ def test_a_collapse_is_a_loss_of_digits(study):
     images = torch.zeros(100, 1, 32, 32, dtype=torch.uint8)
     found = collapse.point(images, torch.rand(100, 128))
     assert found["digits"] == 1 and max(found["shares"]) == 1
+
+
+def test_two_samples_that_are_alike_or_not(study):
+    two_sample = study("embeddings").two_sample
+    a, b = torch.randn(2, 400, 3, generator=seeded())
+    assert two_sample(a, b) == pytest.approx(0.5, abs=0.08) and two_sample(a, b + 9) == 1
+    assert two_sample(a, a + 1e-6) < 0.01  # each is the neighbour of its copy
+
+
+def test_as_many_of_each_class(study):
+    labels = torch.arange(10).repeat(300)
+    images = torch.arange(3000).view(-1, 1)
+    embeddings = study("embeddings")
+    first, second = (embeddings.of_each_class(images, labels, skip).flatten() for skip in (0, 100))
+    assert (labels[first] == torch.arange(10).repeat_interleave(100)).all() and not set(first.tolist()) & set(
+        second.tolist())
+
+
+def test_z_is_found_again(study):
+    torch.manual_seed(0)
+    against = study("against_pca")
+    G = nn.Sequential(nn.Linear(4, 40), nn.Unflatten(1, (1, 5, 8)), nn.Sigmoid()).requires_grad_(False)
+    z = torch.randn(6, 4)
+    found = against.nearest_z(G, G(z), torch.randn(50, 4), 400)
+    torch.testing.assert_close(found, z, rtol=0.02, atol=0.02)
+
+
+def test_pca_gives_back_what_its_components_span(study):
+    codes = torch.rand(50, 3, generator=seeded())
+    basis = torch.rand(3, 20, generator=seeded(1)) / 3
+    images = (codes @ basis).view(50, 1, 4, 5)
+    pca = study("against_pca").PCA(images, 3)
+    torch.testing.assert_close(pca.decode(pca.encode(images)), images, rtol=1e-4, atol=1e-4)

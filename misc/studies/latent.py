@@ -6,8 +6,10 @@ each of them the mean of three. Here both are counted, beside the same in pixels
 shown.
 
 Walks: 10 points from z to z', on the line and on the sphere. Arithmetic: random triples of a class a, a class b, and
-three exemplars of each kind, thin and thick being the tenths of a class's samples with the thinnest and the thickest
-strokes; right is a result that is read as a and is thicker than the mean of the class."""
+exemplars of each kind, one, three (the paper's), ten and fifty, thin and thick being the tenths of a class's samples
+with the thinnest and the thickest strokes; right is a result that is read as a and is thicker than the mean of the
+class. A mean of several z is shorter than a z, so each sum is tried at the length of a z, too. Control:
+thin a alone."""
 
 import sys
 from dataclasses import dataclass
@@ -27,6 +29,8 @@ from misc import metrics  # noqa: E402
 
 POINTS = 10  # of a walk, with its ends
 SURE = 0.9
+EXEMPLARS = (1, 3, 10, 50)
+MOST = max(EXEMPLARS)
 
 
 @dataclass
@@ -88,37 +92,50 @@ class Kinds:
             self.mean[c] = self.width[known].mean()
             self.of[c] = {"thin": order[:len(order) // 10], "thick": order[-(len(order) // 10):]}
 
+    def described(self):
+        """Mean stroke widths of all samples and of the kinds, in pixels, and what the length of z has to do with it."""
+        from torchmetrics.functional import spearman_corrcoef
+
+        of = {kind: torch.cat([self.of[c][kind] for c in range(10)]) for kind in ("thin", "thick")}
+        return {"widths": {"all": self.width.mean().item(), **{k: self.width[i].mean().item() for k, i in of.items()}},
+                "rho of length and width": spearman_corrcoef(self.z.norm(dim=1).double(), self.width).item()}
+
     def draw(self, c, kind, generator):
-        """The indices of three exemplars."""
+        """The indices of MOST exemplars."""
         of = self.of[c][kind]
-        return of[torch.randperm(len(of), generator=generator)[:3]]
+        return of[torch.randint(len(of), (MOST,), generator=generator)]
 
 
 def arithmetic(sample, kinds, width, n, generator):
-    """({form: share of n results that are right; "class", the share that is read as a}, pictures of six triples)."""
+    """({form: shares of n results: "right"; "class", read as a; "thicker" than the exemplars of thin a}, pictures of six
+    triples: an exemplar of each kind, then the results of three, of fifty, of three in pixels)."""
     triples = []
     for _ in range(n):
         a, b = torch.randperm(10, generator=generator)[:2].tolist()
         triples.append((a, [kinds.draw(*kind, generator) for kind in ((a, "thin"), (b, "thick"), (b, "thin"))]))
     goal = torch.tensor([a for a, _ in triples])
-    index = torch.stack([torch.stack(three) for _, three in triples])  # (n, 3 kinds, 3 exemplars)
-    signs = torch.tensor([1.0, 1, -1])
+    index = torch.stack([torch.stack(exemplars) for _, exemplars in triples])  # (n, 3 kinds, MOST)
+    mean = torch.stack([kinds.mean[a] for a in goal.tolist()])
 
-    def summed(values):  # (n, 3, ...) -> (n, ...)
-        return (values * signs.view(1, 3, *[1] * (values.dim() - 2))).sum(1)
+    def summed(values, of, signs=(1, 1, -1)):  # the first `of` exemplars of values (M, ...) -> (n, ...)
+        means = values[index[:, :, :of]].mean(2)
+        return sum(sign * means[:, i] for i, sign in enumerate(signs))
 
-    three, one = summed(kinds.z[index].mean(2)), summed(kinds.z[index][:, :, 0])
-    made = {"three exemplars": sample(three), "one exemplar": sample(one),
-            "one, at the length of a z": sample(one * (one.shape[1] ** 0.5 / one.norm(dim=1, keepdim=True))),
-            "pixels, three": summed(kinds.images[index].mean(2)).clamp(0, 1),
-            "pixels, one": summed(kinds.images[index][:, :, 0]).clamp(0, 1)}
+    made = {}
+    for of in EXEMPLARS:
+        z = summed(kinds.z, of)
+        made[f"{of}"] = sample(z)
+        made[f"{of}, at the length of a z"] = sample(z * (z.shape[1] ** 0.5 / z.norm(dim=1, keepdim=True)))
+    made["3, thin a alone"] = sample(summed(kinds.z, 3, (1, 0, 0)))
+    made["3, pixels"] = summed(kinds.images, 3).clamp(0, 1)
     found = {}
     for name, images in made.items():
-        label = read(images)[0]
-        thick = width(images) > torch.stack([kinds.mean[a] for a in goal.tolist()])
-        found[name] = {"right": ((label == goal) & thick).float().mean().item(),
-                       "class": (label == goal).float().mean().item()}
-    results = [made[name] for name in ("three exemplars", "one exemplar", "pixels, three")]
+        right, wide = read(images)[0] == goal, width(images)
+        thicker = wide > kinds.width[index[:, 0, :3]].mean(1)
+        found[name] = {key: value.float().mean().item() for key, value in (
+            ("right", right & (wide > mean)), ("class", right), ("thicker", thicker))}
+        found[name]["width"] = wide.mean().item()
+    results = [made[name] for name in ("3", f"{MOST}", "3, pixels")]
     shown = [image for i in range(6) for image in (*kinds.images[index[i, :, 0]], *(of[i] for of in results))]
     return found, torch.stack(shown)
 
@@ -147,9 +164,10 @@ def main():
 
     save(opt.out / "latent_walks.png", and_back(*(of[:, :5].transpose(0, 1).flatten(0, 1) for of in (along, pixels))))
     save(opt.out / "latent_arithmetic.png", captioned(to_bytes(shown), 6 * (
-        "thin a", "thick b", "thin b", "three", "one", "pixels"), "thin a + thick b - thin b", columns=6))
+        "thin a", "thick b", "thin b", "of 3", f"of {MOST}", "of 3, pixels"), "thin a + thick b - thin b", columns=6))
     save(opt.out / "latent_neighbours.png", and_back(to_float(drawn[:30]), to_float(neighbours)))
-    say(f"see {opt.write('latent', {'model': opt.model, 'walks': ways, 'arithmetic': sums, 'nearest': near})}")
+    found = {"model": opt.model, "walks": ways, "arithmetic": sums, "nearest": near, **kinds.described()}
+    say(f"see {opt.write('latent', found)}")
 
 
 if __name__ == "__main__":
