@@ -107,7 +107,7 @@ class Kinds:
 
 
 def arithmetic(sample, kinds, width, n, generator):
-    """({form: shares of n results: "right"; "class", read as a; "thicker" than the exemplars of thin a}, pictures of six
+    """({form: of n results, shares: "right"; "class", read as a; "thicker" than those of thin a}, pictures of six
     triples: an exemplar of each kind, then the results of three, of fifty, of three in pixels)."""
     triples = []
     for _ in range(n):
