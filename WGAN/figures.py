@@ -8,7 +8,7 @@ def diagram(parts, nets):
     z, x = torch.zeros(1, nets["G"].latent_dim), torch.zeros(1, 1, 32, 32)
     G, D = parts.Net("Generator $G$", nets["G"], z), parts.Net("Critic $D$", nets["D"], x)
     fake, output = parts.variable("$G(z)$", G.output, "fake"), parts.variable("score", D.output, r"$D(\cdot)$")
-    d_loss = parts.loss("$D$ ascends, five times, and is clipped", "$D(x) - D(G(z))$")
+    d_loss = parts.loss("$D$ ascends, and is clipped", "$D(x) - D(G(z))$")
     g_loss = parts.loss("$G$ ascends", "$D(G(z))$")
     drawing = parts.Diagram()
     drawing.row(parts.variable("$z$", z, r"$\mathcal{N}(0, I)$"), G, fake)

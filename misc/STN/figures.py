@@ -67,3 +67,22 @@ def upright(run, nets):
 def draw(run, nets):
     """After a training, or from a checkpoint."""
     run.record({"error": error(run, nets), **(upright(run, nets) if nets["net"].locate is not None else {})})
+
+
+def diagram(parts, nets):
+    """Its structure, for img_src/draw.py, which hands over what to draw with and the networks."""
+    net, x = nets["net"], torch.zeros(1, 1, 32, 32)
+    locate, classify = parts.Net("Localisation", net.locate, x), parts.Net("Classifier", net.classify, x)
+    seen, theta = parts.variable("$x$", x, "distorted"), parts.variable("$\\theta$", locate.output, "a map")
+    logits = parts.variable("logits", classify.output)
+    transformed = parts.variable("$x(T_\\theta(p))$", x, "seen")
+    cross_entropy = parts.loss("Both descend the cross-entropy", r"$-\log\,\mathrm{softmax}(\mathrm{logits})_y$")
+    drawing = parts.Diagram()
+    drawing.row(seen, locate, theta)
+    drawing.row(transformed, classify, logits)
+    drawing.row(parts.variable("$y$", note="label"), cross_entropy)
+    drawing.arrow(theta.at("bottom"), transformed.at("top", transformed.x1 - 15))
+    drawing.arrow(seen.at("bottom"), transformed.at("top"))
+    drawing.arrow(logits.at("bottom"), cross_entropy.at("top", logits.at("top").x))
+    drawing.arrow(cross_entropy.at("top", classify.at("top").x), classify.at("bottom"), update=True)
+    return drawing

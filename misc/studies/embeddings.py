@@ -71,6 +71,7 @@ def confidences(logits):
         ax.hist(sure.numpy(), [i / 20 for i in range(21)], weights=[100 / len(sure)] * len(sure))
         ax.set(title=f"{name}: {(sure > 0.9).float().mean():.1%} above 0.9", yscale="log",
                xlabel="the classifier's highest probability")
+        ax.set_yticks((0.1, 1, 10, 100), ("0.1", "1", "10", "100"))
     axes[0].set_ylabel("share of the images (%), logarithmic")
     return fig
 

@@ -2,7 +2,7 @@
 
 Radford et al. 2015 (arXiv 1511.06434, section 5): the features of D's convolutions and a linear classifier on them read
 images well with few labels, better than the same network trained on these labels alone. Here with 100 and 1,000 labels,
-the same ten draws for all: a linear support vector machine (one against the rest) on pixels, on the features of a D
+the same draws for all: a linear support vector machine (one against the rest) on pixels, on the features of a D
 that was never trained, and on D's; and D's network itself, trained to read. Features: all stages, pooled by their
 maximum to 4 x 4 or smaller, each scaled to mean 0 and variance 1; the machine's C is chosen by 2,000 training images
 that no draw has.
@@ -26,6 +26,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from study import Study  # noqa: E402
 
+from common import Count  # noqa: E402
 from common.blocks import Down, initialize, stage_widths  # noqa: E402
 from common.data import to_float  # noqa: E402
 from common.images import captioned, save  # noqa: E402
@@ -40,6 +41,9 @@ CS = (1e-4, 1e-3, 1e-2, 1e-1)
 @dataclass
 class Options(Study):
     """What D of a GAN has learned about digits without a label."""
+
+    draws: Count = 10  # of the labels
+    updates: Count = 300  # of the network that is trained to read
 
 
 def stages(D, x):
@@ -174,7 +178,7 @@ def main():
     rows = {name: tuple(make(part.images) for part in (train, test)) for name, make in (
         ("pixels", lambda images: images.flatten(1).float() / 255),
         ("an untrained D", lambda images: features(random, images)), ("D", lambda images: features(D, images)))}
-    accuracy = {str(n): few_labels(rows, train, test, D, n, 2 if opt.quick else 10, 50 if opt.quick else 300)
+    accuracy = {str(n): few_labels(rows, train, test, D, n, *((2, 50) if opt.quick else (opt.draws, opt.updates)))
                 for n in (100, 1000)}
     alike, picture = guided(D, random, test)
     say(f"SSIM: {alike}")

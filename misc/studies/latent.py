@@ -123,10 +123,10 @@ def arithmetic(sample, kinds, width, n, generator):
 
     made = {}
     for of in EXEMPLARS:
-        z = summed(kinds.z, of)
-        made[f"{of}"] = sample(z)
-        made[f"{of}, at the length of a z"] = sample(z * (z.shape[1] ** 0.5 / z.norm(dim=1, keepdim=True)))
-    made["3, thin a alone"] = sample(summed(kinds.z, 3, (1, 0, 0)))
+        for what, signs in (("", (1, 1, -1)), (", thin a alone", (1, 0, 0))):
+            z = summed(kinds.z, of, signs)
+            made[f"{of}{what}"] = sample(z)
+            made[f"{of}{what}, at the length of a z"] = sample(z * (z.shape[1] ** 0.5 / z.norm(dim=1, keepdim=True)))
     made["3, pixels"] = summed(kinds.images, 3).clamp(0, 1)
     found = {}
     for name, images in made.items():

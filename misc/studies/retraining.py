@@ -31,7 +31,7 @@ from misc import scorer  # noqa: E402
 
 MODEL = "Conditional_GAN"
 PORTIONS = (0.1, 0.2, 0.5, 1.0)
-FEW = (100, 500, 1000, 5000)  # real images
+FEW = (100, 500, 2000)  # real images
 SURE = 0.9
 BATCH = 64
 
