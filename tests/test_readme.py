@@ -34,7 +34,8 @@ def test_every_link_leads_to_a_file(page):
 
 @each_page
 def test_every_flag_in_it_exists(page):
-    sources = [folder / "train.py" for folder in TRAINABLE] + [*MISC.glob("*.py"), ROOT / "common" / "options.py"]
+    sources = [*(folder / "train.py" for folder in TRAINABLE), *MISC.glob("*.py"), *MISC.glob("studies/*.py"),
+               ROOT / "common" / "options.py"]
     text = "\n".join(file.read_text() for file in sources)
     known = {flag_of(field) for field in re.findall(r"^    (\w+): .* = .*  # ", text, re.MULTILINE)}
     known |= {f"--no{flag_of(field)[1:]}" for field in re.findall(r"^    (\w+): bool = True", text, re.MULTILINE)}
