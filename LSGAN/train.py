@@ -8,10 +8,10 @@ say of its images; D has no sigmoid:
 
 Departures:
 - D's step and G's share one z (the paper draws two); z ~ N(0, I) (DCGAN: uniform).
-- Images lie in [0, 1] behind a sigmoid (DCGAN: tanh); weights start after He et al. (N(0, 0.02): --init dcgan).
+- Images lie in [0, 1] behind a sigmoid (DCGAN: tanh); weights start from PyTorch's default (N(0, 0.02): --init dcgan).
 - Adam's learning rate is 1e-3 and falls at the end, in batches of 32 (DCGAN: 2e-4, 128); its betas are (0, 0.99)
   (DCGAN: (0.5, 0.999)).
-- D has half of G's channels at each size (DCGAN: as many).
+- G and D have 32 channels next to the image (DCGAN, at 64 x 64: 128 and 64).
 - D sees real and generated images through constant noise (Sonderby et al. 2016, arXiv 1610.04490, who let it fall;
   --instance-noise 0: without).
 - Samples come from a moving average of G (--ema 0: from G).
@@ -49,7 +49,7 @@ class Options(BaseOptions):
     instance_noise: NonNegative = 0.1  # standard deviation of the noise on the images, real or not, that D sees
     g_width: Count = 32  # channels of G's last stage
     d_width: Count = 32  # channels of D's first stage
-    init: Literal["pytorch", "dcgan", "he"] = "he"  # initial weights: PyTorch's, N(0, 0.02), or He et al.'s
+    init: Literal["pytorch", "dcgan", "he"] = "pytorch"  # initial weights: PyTorch's, N(0, 0.02), or He et al.'s
     norm: Literal["batch", "none"] = "batch"  # BatchNorm in G, or not
     ema: Decay = 0.999  # decay of the moving average of G that samples are drawn from; 0: draw them from G itself
 
