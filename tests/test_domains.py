@@ -87,7 +87,8 @@ def test_aligned_usps_is_as_large_as_mnist(part, n):
 
 
 @pytest.mark.parametrize("pair, dataset, told", [
-    ("x", "mnist", "unknown pair 'x', choose from mnist-usps"), ("mnist-usps", "digits", "is of MNIST, not of digits")])
+    ("x", "mnist", "unknown pair 'x', choose from low-high, mnist-usps"),
+    ("mnist-usps", "digits", "is of MNIST, not of digits")])
 def test_what_is_no_pair_is_refused(root, pair, dataset, told):
     with pytest.raises(InputError, match=f"--pair: .*{told}"):
         domains.load(pair, False, dataset, root)
