@@ -42,8 +42,8 @@ def by_form(seeds):
     """{form: {labels: {seed: accuracy}}}, most labels first, of {name: {seed: accuracy}}."""
     found = {}
     for name, of in seeds.items():
-        if named(name):
-            form, n = named(name)
+        if match := named(name):
+            form, n = match
             found.setdefault(form, {})[n] = of
     return {form: dict(sorted(of.items(), reverse=True)) for form, of in found.items()}
 
@@ -103,16 +103,16 @@ def draw(title, found):
 def main():
     folder = find_folder(parse(Options).model)
     model = read_model(folder, folder.parent)
-    entries = model.entries if model else {}
-    found = {variant: of for variant, entry in entries.items() if (of := curves(entry))}
-    if accuracies(entries):
-        found[model.head["variant"]] = accuracies(entries)
+    entries, found = model.entries if model else {}, []
+    for variant, entry in entries.items():
+        found += [(variant, f"{model.head['title']}, {variant}", of)] if (of := curves(entry)) else []
+    if of := accuracies(entries):
+        found.append((model.head["variant"], model.head["title"], of))
     if not found:
         raise InputError(f'{folder / "results" / "result.json"} has no accuracy called "FORM, N labels"')
-    for variant, of in found.items():
+    for variant, title, of in found:
         out = writable_folder(folder / "results" / variant, "MODEL") / "labels.png"
-        name = model.head["title"] + (f", {variant}" if curves(entries[variant]) else "")
-        save(out, draw(f"{name}: a dot is one draw of the labels", of))
+        save(out, draw(f"{title}: a dot is one draw of the labels", of))
         for form, gained in gains(of).items():
             say(f"{variant}: {form} gains on {next(iter(of))}: " + ", ".join(
                 f"{n} labels {mean:+.1f} ± {half:.1f} points" for n, (mean, half) in gained.items()))

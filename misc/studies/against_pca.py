@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from study import Study, read  # noqa: E402
+from latent import POINTS, line  # noqa: E402
+from study import SURE, Study, read  # noqa: E402
 
 from common import Count  # noqa: E402
 from common.data import to_float  # noqa: E402
@@ -21,8 +22,6 @@ from common.images import and_back, save  # noqa: E402
 from common.log import say  # noqa: E402
 from common.options import parse, refusing  # noqa: E402
 from misc import metrics, scorer  # noqa: E402
-
-POINTS = 10
 
 
 @dataclass
@@ -74,36 +73,32 @@ def given_back(made, x, labels):
 
 def walked(decode, codes, half):
     """The images on the way between the codes of two halves of images, (POINTS, half, C, H, W)."""
-    return torch.stack([decode(codes[:half] + (codes[half:2 * half] - codes[:half]) * i / (POINTS - 1))
-                        for i in range(POINTS)])
+    return torch.stack([decode(line(codes[:half], codes[half:2 * half], i / (POINTS - 1))) for i in range(POINTS)])
 
 
 def main():
     opt = parse(Options)
-    _, nets = opt.networks(opt.model)
+    model, nets = opt.networks(opt.model)
     G, test = nets.get("G_ema", nets["G"]), opt.mnist(train=False)[:100 if opt.quick else 1000]
-    for parameter in G.parameters():
-        parameter.requires_grad_(False)
     x, dim = to_float(test.images).contiguous(), nets["G"].latent_dim
     pca = PCA(to_float(opt.mnist().images), dim)
     start = torch.randn(1000, dim, generator=opt.generator())
     z = torch.cat([nearest_z(G, part, start, opt.steps // (10 if opt.quick else 1)) for part in x.split(100)])
 
-    @torch.no_grad()
     def generate(z):
-        return torch.cat([G(part) for part in z.split(500)])
+        return model.sample(nets, len(z), z=z)
 
     codes = {"PCA": (pca.encode(x), pca.decode), "GAN": (z, generate)}
     back = {name: decode(code) for name, (code, decode) in codes.items()}
     found = {name: given_back(made, x, test.labels) for name, made in back.items()}
     ways = {name: walked(decode, code, len(x) // 2) for name, (code, decode) in codes.items()}
-    sure = {name: (read(way[1:-1].flatten(0, 1))[1] > 0.9).float().mean().item() for name, way in ways.items()}
+    sure = {name: (read(way[1:-1].flatten(0, 1))[1] > SURE).float().mean().item() for name, way in ways.items()}
     say(f"given back: {found}; sure on the way: {sure}; length of z {z.norm(dim=1).mean():.1f} of {dim**0.5:.1f}")
     save(opt.out / "against_pca_back.png", and_back(x[:30], *(made[:30] for made in back.values())))
     save(opt.out / "against_pca_walks.png", and_back(*(way[:, :5].transpose(0, 1).flatten(0, 1)
                                                        for way in ways.values())))
     file = opt.write("against_pca", {"given back": found, "sure": sure, "real sure": (
-        read(x)[1] > 0.9).float().mean().item(), "scorer": scorer.sha256(scorer.WEIGHTS)})
+        read(x)[1] > SURE).float().mean().item(), "scorer": scorer.sha256(scorer.WEIGHTS)})
     say(f"see {file}")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from study import Study, to_bytes  # noqa: E402
+from study import SURE, Study, to_bytes  # noqa: E402
 
 from common.images import figure, save  # noqa: E402
 from common.log import say  # noqa: E402
@@ -69,7 +69,7 @@ def confidences(logits):
     for ax, (name, of) in zip(axes, logits.items(), strict=True):
         sure = of.softmax(1).amax(1)
         ax.hist(sure.numpy(), [i / 20 for i in range(21)], weights=[100 / len(sure)] * len(sure))
-        ax.set(title=f"{name}: {(sure > 0.9).float().mean():.1%} above 0.9", yscale="log",
+        ax.set(title=f"{name}: {(sure > SURE).float().mean():.1%} above {SURE}", yscale="log",
                xlabel="the classifier's highest probability")
         ax.set_yticks((0.1, 1, 10, 100), ("0.1", "1", "10", "100"))
     axes[0].set_ylabel("share of the images (%), logarithmic")
@@ -94,7 +94,7 @@ def main():
              "pixels": two_sample(*map(pixels, sets.values())),
              "pixels, real and real": two_sample(pixels(sets["real"]), pixels(others))}
     read = {name: {"as asked": (of[1].argmax(1) == labels).float().mean().item(),
-                   "sure": (of[1].softmax(1).amax(1) > 0.9).float().mean().item()} for name, of in scores.items()}
+                   "sure": (of[1].softmax(1).amax(1) > SURE).float().mean().item()} for name, of in scores.items()}
     say(f"two-sample accuracy {found}, {read}")
     save(opt.out / "embeddings.png", drawing(features, labels))
     save(opt.out / "confidences.png", confidences({name: of[1] for name, of in scores.items()}))

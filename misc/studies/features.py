@@ -28,7 +28,7 @@ from study import Study  # noqa: E402
 
 from common import Count  # noqa: E402
 from common.blocks import Down, initialize, stage_widths  # noqa: E402
-from common.data import to_float  # noqa: E402
+from common.data import Dataset, to_float  # noqa: E402
 from common.images import captioned, save  # noqa: E402
 from common.log import say  # noqa: E402
 from common.options import parse, refusing  # noqa: E402
@@ -91,33 +91,24 @@ def right(predict, x, y):
 
 def few_labels(rows, train, test, D, n, draws, updates):
     """{row: accuracies of test images over the draws} with n labels; rows: {name: (of training, of test images)}."""
-    held, rest = torch.arange(HELD), torch.arange(HELD, len(train))
     found = {}
     for name, (x, x_test) in rows.items():
         def fitted(seed, C, x=x):
-            chosen = draw(train.labels[rest], n, seed) + HELD
-            return machine(x[chosen], train.labels[chosen], C)
+            few = Dataset(x[HELD:], train.labels[HELD:]).stratified(n, seed)
+            return machine(few.images, few.labels, C)
 
-        C = max(CS, key=lambda C: right(fitted(1000, C), x[held], train.labels[held]))  # noqa: B023
+        C = max(CS, key=lambda C: right(fitted(1000, C), x[:HELD], train.labels[:HELD]))  # noqa: B023
         found[name] = [right(fitted(seed, C), x_test, test.labels) for seed in range(draws)]
         say(f"{n} labels, {name}: {statistics.mean(found[name]):.4f} (C {C:g})")
     width, found["the same network, trained"] = D[0].out_channels, []
     for seed in range(draws):
         torch.manual_seed(seed)
         net = initialize(Down(1, 10, 32, stage_widths(32, width)), "he")
-        few = train[draw(train.labels[rest], n, seed) + HELD]
-        net = scorer.fit(net, few, updates, batch_size=min(n, 64), lr=2e-3, seed=seed).eval()
-        with torch.no_grad():
-            answers = torch.cat([net(x).argmax(1) for x, _ in test.batches(1000)])
-        found["the same network, trained"].append((answers == test.labels).float().mean().item())
+        few = train[HELD:].stratified(n, seed)
+        net = scorer.fit(net, few, updates, batch_size=min(n, 64), lr=2e-3, seed=seed)
+        found["the same network, trained"].append(scorer.accuracy(net, test))
     say(f"{n} labels, the network: {statistics.mean(found['the same network, trained']):.4f}")
     return found
-
-
-def draw(labels, n, seed):
-    """The places of n labels, as many of each class, drawn by the seed."""
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-    return torch.cat([order[labels[order] == c][:n // 10] for c in range(10)])
 
 
 def speaking_pixels(D, x, feature, guided):
@@ -171,8 +162,6 @@ def main():
     _, nets = opt.networks("GAN")
     D, train, test = nets["D"], opt.mnist(), opt.mnist(train=False)
     train = train[:HELD + (4_000 if opt.quick else 20_000)]
-    for parameter in D.parameters():
-        parameter.requires_grad_(False)
     torch.manual_seed(opt.seed)
     random = untrained(D, train.images)
     rows = {name: tuple(make(part.images) for part in (train, test)) for name, make in (

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from study import ROOT, Study, read, to_bytes  # noqa: E402
+from study import ROOT, SURE, Study, read, to_bytes  # noqa: E402
 
 from common.data import to_float  # noqa: E402
 from common.images import and_back, captioned, save  # noqa: E402
@@ -28,7 +28,6 @@ from common.options import parse, refusing  # noqa: E402
 from misc import metrics  # noqa: E402
 
 POINTS = 10  # of a walk, with its ends
-SURE = 0.9
 EXEMPLARS = (1, 3, 10, 50)
 MOST = max(EXEMPLARS)
 

@@ -102,8 +102,8 @@ def main():
         forgotten = made((~speaking).float())
     before, after = described(whole, real), described(forgotten, real)
     controls = [described(images, real) for images in of]
-    had, label = inside_loops(whole).any((1, 2)), read(whole)[0]
-    became = torch.stack([torch.bincount(read(forgotten)[0][label == c], minlength=10) for c in range(10)])
+    had, label, now = inside_loops(whole).any((1, 2)), read(whole)[0], read(forgotten)[0]
+    became = torch.stack([torch.bincount(now[label == c], minlength=10) for c in range(10)])
     found = {"maps": len(speaking), "left out": int(speaking.sum()), "regression": accuracy,
              "real": inside_loops(test.images[:5000].float() / 255).any((1, 2)).float().mean().item(),
              "before": before, "after": after, "became": became.tolist(),

@@ -20,9 +20,12 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from study import ROOT, Study, to_bytes  # noqa: E402
+from study import ROOT, SURE, Study  # noqa: E402
 
-from common import data, distorted  # noqa: E402
+sys.path.insert(0, str(ROOT / "misc"))
+from generate import draw  # noqa: E402
+
+from common import Count, data, distorted  # noqa: E402
 from common.blocks import Down, initialize, stage_widths  # noqa: E402
 from common.images import figure, save  # noqa: E402
 from common.log import say  # noqa: E402
@@ -32,7 +35,6 @@ from misc import scorer  # noqa: E402
 MODEL = "Conditional_GAN"
 PORTIONS = (0.1, 0.2, 0.5, 1.0)
 FEW = (100, 500, 2000)  # real images
-SURE = 0.9
 BATCH = 64
 
 
@@ -40,8 +42,8 @@ BATCH = 64
 class Options(Study):
     """Digits that a GAN drew as training data of a classifier."""
 
-    updates: int = 600  # of each classifier
-    draws: int = 3  # first weights and orders for each number
+    updates: Count = 600  # of each classifier
+    draws: Count = 3  # first weights and orders for each number
 
 
 def generator_of(opt, n):
@@ -62,10 +64,7 @@ def generator_of(opt, n):
 
 def drawn(model, nets, n, seed):
     """n synthetic digits as a data set, as many of each class."""
-    generator, labels = torch.Generator().manual_seed(seed), torch.arange(n) % 10
-    images = torch.cat([model.sample(nets, len(part), labels=part, generator=generator).cpu()
-                        for part in labels.split(1000)])
-    return data.Dataset(to_bytes(images), labels)
+    return data.Dataset(*draw(model, nets, n, seed, labels=torch.arange(10)))
 
 
 def joined(*sets):
@@ -132,7 +131,7 @@ def drawing(found):
     """Figure of `few`: the accuracy of each way over the number of real images."""
     fig, axes = figure(9.0, 4.2, ncols=2, sharey=True)
     for ax, who in zip(axes, ("all", "few"), strict=True):
-        for name in (*dict.fromkeys(name for of in found.values() for name in of),):
+        for name in dict.fromkeys(name for of in found.values() for name in of):
             if name.startswith(("real", f"G of {who}")):
                 points = [(int(n), 100 * statistics.mean(of[name])) for n, of in found.items() if name in of]
                 ax.plot(*zip(*points, strict=True), ".-" if name.startswith("G") else ".--", label=name)

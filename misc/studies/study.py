@@ -11,8 +11,11 @@ sys.path.insert(0, str(ROOT))
 from common import data, trained  # noqa: E402
 from common.log import environment, write_json  # noqa: E402
 from common.models import load_file  # noqa: E402
+from common.options import Seed  # noqa: E402
 from misc import scorer  # noqa: E402
 from misc.places import find_checkpoint, misc_folder  # noqa: E402
+
+SURE = 0.9  # confidence of the classifier
 
 
 @dataclass
@@ -21,12 +24,12 @@ class Study:
 
     checkpoint: Path | None = None  # of the model that it is about; default: what its train.py or misc/seeds.py left
     data_dir: Path | None = None  # where MNIST lies; else $FUN_WITH_MNIST_DATA, else data/ of this repository
-    seed: int = 0  # of what is drawn
+    seed: Seed = 0  # of what is drawn
     quick: bool = False  # a tenth of it
     publish: bool = False  # write to misc/results/, which is committed, instead of misc/samples/
 
     def networks(self, name, checkpoint=None):
-        """(the module of a model's model.py, its trained networks, on the CPU in eval mode)."""
+        """(the module of a model's model.py, its trained networks, on the CPU, in eval mode and frozen)."""
         folder = ROOT / name
         path = checkpoint or self.checkpoint
         if path is None:
@@ -58,7 +61,7 @@ def to_bytes(images):
     return (images.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
-def read(images, least=0.0):
+def read(images):
     """(class, confidence, features) by the scoring classifier, of images in [0, 1]."""
     features, logits = scorer.score(to_bytes(images))
     confidence, label = logits.softmax(1).max(1)
