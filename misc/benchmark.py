@@ -68,15 +68,20 @@ def warmup():
     return 210 if torch.cuda.is_available() else 3
 
 
+def wide(batch_size):
+    """The flags for an endless training of networks as wide as usual."""
+    return ["--batch-size", str(batch_size), "--epochs", "1000000", "--g-width", "64", "--d-width", "64"]
+
+
 class Ours:
     """GAN/train.py, run in this process by `turns`, with a stopwatch between its batches."""
 
-    def __init__(self, batch_size, *flags, dataset):
-        self.flags = ["--batch-size", str(batch_size), "--dataset", dataset, "--epochs", "1000000",
-                      "--g-width", "64", "--d-width", "64", *flags]  # as wide as usual
+    def __init__(self, *flags, dataset):
+        self.flags = ["--dataset", dataset, *flags]
 
-    def turns(self, between, updates, warmup, count):
-        """Runs `count` turns of so many updates, and calls between() after each. Returns the seconds of each turn."""
+    def turns(self, between, updates, warmup, count=None):
+        """Runs `count` turns of so many updates, where None all of the training, and calls between(run, seconds) after
+        each. Returns the seconds of each turn."""
         seconds, original = [], Run.batches
 
         def batches(run):
@@ -88,11 +93,14 @@ class Ours:
                 elif done > warmup and (done - warmup) % updates == 0:
                     synchronize()
                     seconds.append(time.perf_counter() - began)
-                    between()
+                    between(run, seconds[-1])
                     if len(seconds) == count:
                         return
                     began = time.perf_counter()
                 yield batch
+            if count is None:
+                seconds.append(time.perf_counter() - began)
+                between(run, seconds[-1])
 
         Run.batches = batches
         argv = sys.argv
@@ -212,8 +220,8 @@ def compare(batch_size, updates, pairs, dataset, flags=()):
     usual, theirs = Usual(batch_size, dataset), []
     n = max(1, updates // 3)
     usual.turn(1)
-    ours = Ours(batch_size, *flags, dataset=dataset)
-    ours = ours.turns(lambda: theirs.append(usual.turn(n)), updates, warmup(), pairs)
+    ours = Ours(*wide(batch_size), *flags, dataset=dataset)
+    ours = ours.turns(lambda run, seconds: theirs.append(usual.turn(n)), updates, warmup(), pairs)
     return [batch_size * updates / s for s in ours], [batch_size * n / s for s in theirs]
 
 
@@ -232,7 +240,7 @@ def child(which, began, dataset):
     """In a process of its own: seconds from its start to the end of the first update, and its peak memory in MB."""
     ended = []
     if which == "ours":
-        Ours(128, dataset=dataset).turns(lambda: ended.append(time.time()), 1, 0, 2)
+        Ours(*wide(128), dataset=dataset).turns(lambda run, seconds: ended.append(time.time()), 1, 0, 2)
     else:
         usual = Usual(128, dataset)
         for _ in range(2):
@@ -273,8 +281,8 @@ def ablation(updates, dataset, device):
             off = names.get(name, [])
             if isinstance(off, str):
                 layers.SWITCHES[off] = False
-            ours = Ours(128, *(off if isinstance(off, list) else []), dataset=dataset)
-            seconds = ours.turns(lambda: None, updates, warmup(), 1)
+            ours = Ours(*wide(128), *(off if isinstance(off, list) else []), dataset=dataset)
+            seconds = ours.turns(lambda run, seconds: None, updates, warmup(), 1)
             rates[name].append(128 * updates / seconds[0])
             layers.SWITCHES.update(dict.fromkeys(layers.SWITCHES, True))
     return rates

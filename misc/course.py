@@ -1,8 +1,9 @@
-"""Draws how models became better:    python misc/course.py GAN WGAN WGAN-GP LSGAN
+"""Draws how models became better:    python misc/course.py GAN LSGAN WGAN WGAN-GP
 
 From the result.json of each, of a variant for which misc/seeds.py measured --every so many epochs: the FID of all over
 the updates of G and over time, and of each alone, as <Model>/results/<variant>/course.png, FID and losses (means since
-the point before) over the updates."""
+the point before) over the updates. With --beside the picture of all has minutes alone, and what
+misc/time_to_quality.py measured beside them."""
 
 import json
 import sys
@@ -30,6 +31,7 @@ class Options:
     variant: str = "default"  # of each, as in its result.json
     after: Whole = 0  # updates of G before which the rank correlations of the losses leave the points out
     out: Path | None = None  # the picture of all; default: misc/samples/course.png
+    beside: Path | None = None  # time_to_quality.json: draw the GAN written the usual way and real images, too
     publish: bool = False  # write misc/results/course.png, which is committed, instead
 
 
@@ -86,15 +88,43 @@ def show_fid(ax):
     ax.yaxis.set_major_formatter("{x:,.0f}")
 
 
+def usual_way(file):
+    """What misc/time_to_quality.py wrote: minutes and FID of the usual way, and the FID of real images. Raises
+    InputError where it is something else."""
+    try:
+        result = json.loads(file.read_text("utf-8"))
+        points = [(float(point["minutes"]), float(point["fid"])) for point in result["points"]["usual"]]
+        return *zip(*points, strict=True), float(result["real"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"--beside: {file} is not of misc/time_to_quality.py ({error!r})") from None
+
+
+def draw_beside(title, models, minutes, fid, real):
+    """The FID of several models, as for `draw_all`, over minutes, beside that of the usual way and of real images."""
+    fig, ax = figure(6.4, 4.4)
+    draw_range(ax, models, "seconds", 1 / 60)
+    ax.plot(minutes, fid, color="0.3", label="GAN written the usual way")
+    ax.axhline(real, color="0.6", linestyle="--", label="real images")
+    show_fid(ax)
+    ax.set(xscale="log", xlabel="minutes of training on one core", title=title)
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.legend()
+    return fig
+
+
+def draw_range(ax, models, key, unit=1):
+    """Mean and range of the seeds' FID over their median of `key` in a unit."""
+    for name, seeds in models.items():
+        x, fid = (np.array([[point[key] for point in points] for points in seeds.values()]) for key in (key, "fid"))
+        ax.plot(np.median(x, 0) * unit, fid.mean(0), marker=".", label=name)
+        ax.fill_between(np.median(x, 0) * unit, fid.min(0), fid.max(0), alpha=0.2)
+
+
 def draw_all(title, models):
     """The FID of several models, {name: seeds}, over updates and over time: mean and range of the seeds."""
     fig, axes = figure(6.4, 6.8, 2)
-    for name, seeds in models.items():
-        fid, updates, minutes = (np.array([[point[key] for point in points] for points in seeds.values()])
-                                 for key in ("fid", "updates", "seconds"))
-        for ax, x in zip(axes, (updates[0], np.median(minutes, 0) / 60), strict=True):
-            ax.plot(x, fid.mean(0), marker=".", label=name)
-            ax.fill_between(x, fid.min(0), fid.max(0), alpha=0.2)
+    draw_range(axes[0], models, "updates")
+    draw_range(axes[1], models, "seconds", 1 / 60)
     axes[0].set(xscale="log", xlabel="updates of G", title=title)
     axes[1].set(xlabel="minutes of training")
     for ax in axes:
@@ -117,7 +147,9 @@ def main():
         for loss in (name for name in next(iter(seeds.values()))[0]["losses"] if not is_output(name)):
             late = ([point for point in points if point["updates"] >= opt.after] for points in seeds.values())
             say(f"{name}{what}: rank correlation of {loss} with the FID, each seed: {correlations(late, loss)}")
-    save(out, draw_all(f"mean and range of {len(seeds)} seeds{what}", models))
+    counts = sorted({str(len(seeds)) for seeds in models.values()}, key=int)
+    title = f"mean and range of {' or '.join(counts)} seeds{what}"
+    save(out, draw_beside(title, models, *usual_way(opt.beside)) if opt.beside else draw_all(title, models))
     say(f"see {out}, and course.png in the results of each model")
 
 

@@ -266,6 +266,23 @@ def speed(root):
         return None
 
 
+def quality(root):
+    """What misc/time_to_quality.py measured; None, and a warning, where its file is damaged."""
+    try:
+        result = json.loads((root / "misc" / "results" / "time_to_quality.json").read_text("utf-8"))
+        least = max(point["minutes"] for point in result["points"]["usual"])
+        rows = [[fid, "not reached" if row["ours"] is None else f"{row['ours']:.1f} min",
+                 f"not in {least:.0f} min" if row["usual"] is None else f"{row['usual']:.1f} min",
+                 "" if row["ratio"] is None else ("> " if row["at_least"] else "") + f"{row['ratio']:.1f}"]
+                for fid, row in result["minutes"].items()]
+        return table(["FID", "this project", "the usual way", "ratio"], rows) + (
+            f"\n\n{plain(result['device'])}, {result['threads']} thread{'s' * (result['threads'] > 1)}, torch "
+            f"{plain(result['versions']['torch'])}, {plain(result['date'])}: `{result['command']}`")
+    except (OSError, *ODD) as error:
+        warn(f"misc/results/time_to_quality.json is damaged ({type(error).__name__}: {error})")
+        return None
+
+
 def blocks(page, root, models, baselines):
     """{name: the function that makes that block} for a page."""
     model = next((model for model in models if model.folder == page.parent), None)
@@ -277,6 +294,7 @@ def blocks(page, root, models, baselines):
                                                       for name, entry in model.entries.items() if curves(entry)}}
                if model else {}),
             "baselines": lambda: metric_table(baselines, {}), "speed": lambda: speed(root),
+            "quality": lambda: quality(root),
             **{f"variant {name}": lambda name=name: variant_table(page, models, name) for name in variants}}
 
 

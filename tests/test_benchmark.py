@@ -51,3 +51,36 @@ def test_work_of_an_update(benchmark):
     # D: forward of x, of fake, their weights and inputs; then forward and inputs for G. G: forward, weights, inputs
     expected = 2 * (3 * D - first) + 2 * D + 3 * G - z
     assert benchmark.gflop_per_image() == pytest.approx(expected / 1e9, rel=0.01)
+
+
+@pytest.fixture(scope="module")
+def quality():
+    return load_file(ROOT / "misc" / "time_to_quality.py")
+
+
+def test_a_threshold_is_reached_where_many_images_say_so(quality, monkeypatch):
+    """The FID of few images only says when to look."""
+    fids = iter([30.0, 14.0, 11.0, 9.0, 7.0, 4.0, 6.0])
+    monkeypatch.setattr(quality.scorer, "score", lambda images: (images, None))
+    monkeypatch.setattr(quality.metrics, "fid", lambda real, images: next(fids))
+    watch, drawn = quality.Watch("x", None, (5, 10)), []
+    for minutes in (1.0, 2.0, 3.0, 4.0):
+        watch.minutes = minutes
+        watch.measure(drawn.append)
+    assert drawn == [2000, 2000, 10_000, 2000, 10_000, 2000, 10_000]
+    assert watch.reached[10] == {"minutes": 3.0, "images": 0, "fid": 7.0} and watch.reached[5] is None
+
+
+def test_both_sides_train_their_share_until_ours_is_done(quality, monkeypatch):
+    monkeypatch.setattr(quality, "FEW", 100)
+    monkeypatch.setattr(quality, "MANY", 120)
+    opt = quality.Options(minutes=0.05, thresholds=(1e9, 1e-9), turn=20, points=2, dataset="digits", epochs=1)
+    ours, theirs = quality.race(opt)
+    assert [point["images"] for point in ours.points] == [640, 1280, 46 * 32]  # 1,500 images in batches of 32
+    assert theirs.minutes >= 0.05 and 0 < len(theirs.points) <= 2 and theirs.points[-1]["images"] % 128 == 0
+    minutes = [point["minutes"] for point in ours.points]
+    assert 0 < minutes[0] < minutes[1] < minutes[2] == ours.minutes
+    table = quality.compared(ours, theirs)
+    first = theirs.points[0]["minutes"]
+    assert table["1e+09"] == {"ours": minutes[0], "usual": first, "at_least": False, "ratio": first / minutes[0]}
+    assert table["1e-09"] == {"ours": None, "usual": None, "at_least": True, "ratio": None}

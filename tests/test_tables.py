@@ -9,6 +9,7 @@ import sys
 import pytest
 from running import ROOT
 
+from common.log import write_json
 from common.models import load_file
 from common.options import refusing
 from misc import scorer
@@ -242,3 +243,20 @@ def test_speed(tables, tmp_path, capsys):
     for figure in (f"{result['images_per_second']['ours']['median']:,.0f} (", f"{result['ratio']['median']:.2f} (",
                    f"{result['ranks']['2']:,.0f}", f"{result['gflop_per_image']:.2f} GFLOP an image", result["date"]):
         assert figure in text
+
+
+def test_minutes_to_quality(tables, tmp_path, capsys):
+    assert tables.quality(tmp_path) is None and "time_to_quality.json is damaged" in capsys.readouterr().err
+    point = {"minutes": 30.4, "images": 9, "fid": 12.0}
+    file = tmp_path / "misc" / "results" / "time_to_quality.json"
+    file.parent.mkdir(parents=True)
+    write_json(file, {
+        "device": "a | processor", "threads": 1, "versions": {"torch": "2"}, "date": "today", "command": "c",
+        "points": {"usual": [point]}, "minutes": {
+            "20": {"ours": 2.0, "usual": 12.5, "ratio": 6.25, "at_least": False},
+            "10": {"ours": 3.0, "usual": None, "ratio": 10.13, "at_least": True},
+            "5": {"ours": None, "usual": None, "ratio": None, "at_least": True}}})
+    rows = tables.quality(tmp_path).splitlines()
+    assert rows[2:5] == ["| 20 | 2.0 min | 12.5 min | 6.2 |", "| 10 | 3.0 min | not in 30 min | > 10.1 |",
+                         "| 5 | not reached | not in 30 min |  |"]
+    assert "a \\| processor, 1 thread, torch 2" in rows[-1]
