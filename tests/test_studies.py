@@ -254,3 +254,55 @@ def test_pca_gives_back_what_its_components_span(study):
     images = (codes @ basis).view(50, 1, 4, 5)
     pca = study("against_pca").PCA(images, 3)
     torch.testing.assert_close(pca.decode(pca.encode(images)), images, rtol=1e-4, atol=1e-4)
+
+
+def test_losses_of_the_grid(study):
+    """The EBGAN's by hand, from energies 3 and 12 and codes of which two are parallel and the others perpendicular."""
+    grid = study("grid")
+    codes = torch.tensor([[2.0, 0.0], [-1.0, 0.0], [0.0, 5.0]])
+
+    def D(x):
+        return x, codes
+
+    x, fake = torch.tensor([1.0, 2.0, 6.0]), torch.tensor([3.0, 12.0, 3.0])
+    d_loss, g_loss = grid.losses("EBGAN, pull-away", None, D)
+    assert d_loss(x, fake).item() == pytest.approx(3 + (7 + 0 + 7) / 3)
+    assert g_loss(fake).item() == pytest.approx(6 + 20 * 2 / 6)  # of 6 pairs, 2 have a squared cosine of 1, 4 of 0
+    assert grid.losses("EBGAN", None, D)[1](fake).item() == pytest.approx(6)
+    d_loss, g_loss = grid.losses("GAN, Adam 1e-3", None, lambda x: x)
+    assert d_loss(x, fake).item() == pytest.approx(F.softplus(-x).mean().item() + F.softplus(fake).mean().item())
+    assert g_loss(fake).item() == pytest.approx(F.softplus(-fake).mean().item())
+
+
+def test_settings_of_the_grid(study):
+    """Drawn by the seed, from all values; the first n are the same however many are drawn."""
+    grid = study("grid")
+    settings = grid.drawn(200, 0)
+    for name, values in (grid.NETWORKS | grid.STEPS).items():
+        assert {setting[name] for setting in settings} == set(values)
+    assert grid.drawn(24, 0) == settings[:24] != grid.drawn(24, 1)
+
+
+@pytest.mark.parametrize("way", ["GAN", "GAN, Adam 1e-3", "EBGAN", "EBGAN, pull-away"])
+def test_a_run_of_the_grid(study, way):
+    """The same twice; and with steps that are too large none."""
+    grid, images = study("grid"), torch.randint(0, 256, (300, 1, 32, 32), dtype=torch.uint8)
+    setting = {"g_layers": 2, "d_layers": 3, "g_width": 8, "d_width": 8, "dropout": 0.5, **grid.ADAM}
+    a, b = (grid.trained(way, setting, images, 3, 0) for _ in range(2))
+    z = torch.randn(2, 100)
+    assert torch.equal(a(z), b(z)) and a(z).shape == (2, 1, 32, 32)
+    if way == "GAN":
+        assert grid.trained(way, setting | {"g_lr": float("inf")}, images, 3, 0) is None
+
+
+def test_summary_of_the_grid(study):
+    grid = study("grid")
+    assert grid.described(None, 0) == {"is": 1.0, "i": 0.0}
+    grey = grid.described(lambda z: torch.full((len(z), 1, 32, 32), 0.5), 0)
+    assert grey["is"] == pytest.approx(1, abs=1e-4) and grey["i"] == pytest.approx(0, abs=1e-6)
+    runs = {way: [{"is": value, "i": 0.0} for value in values] for way, values in {
+        "GAN": [1.0, 1.0, 1.0, 5.0], "EBGAN": [1.0, 6.0, 7.0, 8.0]}.items()}
+    table = grid.summary(runs)
+    assert table["GAN"]["failed"] == 0.75 and table["EBGAN"]["failed"] == 0.25 and table["EBGAN"]["best"] == 8
+    low, high = table["EBGAN"]["fewer failed"]
+    assert 0 <= low < 0.5 < high <= 1 and table["EBGAN"]["quartiles"][1] == 6.5
