@@ -6,7 +6,7 @@ from common.blocks import DenseDown, DenseUp, Down, Up, initialize, stage_widths
 from common.updates import sample_from
 
 
-def build(latent_dim=100, channels=1, image_size=32, networks="conv", init="he", norm="batch", g_width=32,
+def build(latent_dim=100, channels=1, image_size=32, networks="conv", init="pytorch", norm="batch", g_width=48,
           d_width=32, g_layers=3, d_layers=3, dropout=0.0, average=True):
     """G: z (N, latent_dim) -> images (N, channels, image_size, image_size) in [0, 1].
     D: images -> logits (N, 1), the sigmoid of which is the paper's D(x).

@@ -8,10 +8,10 @@ Algorithm 1 of the paper with k = 1, for the value function of its equation 1:
 G ascends log D(G(z)) instead of descending log(1 - D(G(z))), as the paper advises in section 3.
 Departures:
 - D's step and G's share one z (the paper draws two); z ~ N(0, I) (DCGAN: uniform).
-- Images lie in [0, 1] behind a sigmoid (DCGAN: tanh); weights start after He et al. (N(0, 0.02): --init dcgan).
+- Images lie in [0, 1] behind a sigmoid (DCGAN: tanh); weights start from PyTorch's default (N(0, 0.02): --init dcgan).
 - Adam's learning rate is 1e-3 and falls at the end, in batches of 32 (DCGAN: 2e-4, 128); its betas are (0, 0.99)
   (DCGAN: (0.5, 0.999)).
-- G and D have 32 channels next to the image (DCGAN, at 64 x 64: 128 and 64).
+- G and D have 48 and 32 channels next to the image (DCGAN, at 64 x 64: 128 and 64).
 - D sees real and generated images through constant noise (Sonderby et al. 2016, arXiv 1610.04490, who let it fall;
   --instance-noise 0: without).
 - Samples come from a moving average of G (--ema 0: from G).
@@ -45,15 +45,15 @@ class Options(BaseOptions):
     lr_fall: Share = 0.25  # the share of the run, at its end, over which it falls linearly to 0
     beta1: Decay = 0.0  # Adam's decay of the gradient's mean
     beta2: Decay = 0.99  # Adam's decay of the gradient's square
-    instance_noise: NonNegative = 0.1  # standard deviation of the noise on the images, real or not, that D sees
+    instance_noise: NonNegative = 0.2  # standard deviation of the noise on the images, real or not, that D sees
     networks: Literal["conv", "dense"] = "conv"  # convolutional, or fully connected
-    g_width: Count = 32  # channels of G's last stage; dense: units of each hidden layer
+    g_width: Count = 48  # channels of G's last stage; dense: units of each hidden layer
     d_width: Count = 32  # channels of D's first stage; dense: as for G
     g_layers: Count = 3  # of a dense G
     d_layers: Count = 3  # of a dense D
     dropout: Decay = 0.0  # the share of what D's layers give that each step leaves out
     balance: bool = False  # leave out steps of the one that is far ahead
-    init: Literal["pytorch", "dcgan", "he"] = "he"  # initial weights: PyTorch's, N(0, 0.02), or He et al.'s
+    init: Literal["pytorch", "dcgan", "he"] = "pytorch"  # initial weights: PyTorch's, N(0, 0.02), or He et al.'s
     norm: Literal["batch", "none"] = "batch"  # BatchNorm in G, or not
     ema: Decay = 0.999  # decay of the moving average of G that samples are drawn from; 0: draw them from G itself
 

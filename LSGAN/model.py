@@ -6,7 +6,7 @@ from common.blocks import Down, Up, initialize, stage_widths
 from common.updates import sample_from
 
 
-def build(latent_dim=100, channels=1, image_size=32, init="pytorch", norm="batch", g_width=32, d_width=32,
+def build(latent_dim=100, channels=1, image_size=32, init="pytorch", norm="batch", g_width=48, d_width=32,
           average=True):
     """G: z (N, latent_dim) -> images (N, channels, image_size, image_size) in [0, 1]; norm: "batch" or "none".
     D: images -> scores (N, 1), any number.
