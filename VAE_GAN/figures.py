@@ -8,14 +8,9 @@ from common.images import and_back
 model = beside(__file__, "model")
 
 
-def reconstruct(nets, x):
-    """Images (N, C, H, W) in [0, 1] as they come back from the means of their codes."""
-    return model.sample(nets, len(x), z=model.encode(nets, x))
-
-
 def pixel_error(nets, data):
     """The squared error of a data set's reconstructions, the sum over the pixels of an image, the mean over images."""
-    return sum((reconstruct(nets, x) - x).square().sum().item() for x, _ in data.batches(1000)) / len(data)
+    return sum((model.reconstruct(nets, x) - x).square().sum().item() for x, _ in data.batches(1000)) / len(data)
 
 
 def between(nets, x, steps=10):
@@ -29,7 +24,7 @@ def draw(run, nets):
     """After a training, or from a checkpoint."""
     run.record({"pixel error": pixel_error(nets, run.test)})
     x = next(iter(run.test.batches(50)))[0]
-    run.save("back", and_back(x, reconstruct(nets, x)))
+    run.save("back", and_back(x, model.reconstruct(nets, x)))
     run.save("between", between(nets, x[:11]))
 
 

@@ -64,3 +64,8 @@ def sample(nets, n, labels=None, z=None, generator=None):
         labels: must be None: this model is not conditional.
         z: latent vectors (n, latent_dim); drawn from N(0, I) with `generator` where None."""
     return sample_from(nets.get("G_ema", nets["G"]), n, labels, z, generator)
+
+
+def reconstruct(nets, x):
+    """Images (N, C, H, W) in [0, 1] as they come back from the means of their codes, float32, of the same shape."""
+    return sample(nets, len(x), z=encode(nets, x))

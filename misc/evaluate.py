@@ -14,7 +14,7 @@ import tyro
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from generate import generate  # noqa: E402
+from generate import brought_back, generate  # noqa: E402
 
 from common import Count, data  # noqa: E402
 from common.files import writable_folder  # noqa: E402
@@ -28,6 +28,8 @@ from misc.places import find_checkpoint, find_folder  # noqa: E402
 DIGITS = ("mnist", "usps", "digits")  # data sets that the scoring classifier knows
 TITLES = {"fid": "FID", "kid": "KID", "is": "IS", "precision": "precision", "recall": "recall",
           "class_kl": "KL of classes", "nearest": "nearest training image", "agreement": "label agreement",
+          "back: FID": "FID of what comes back", "back: recall": "recall of what comes back",
+          "back: label kept": "label kept by what comes back",
           "class_recall": "recall in a class", "class_spread": "spread in a class", "reading": "1-NN from samples",
           "inception_fid": "Inception FID"}
 REAL = "real images"
@@ -177,7 +179,7 @@ def _of_each_class(features, logits, most=100):
 def main():
     opt = parse(Options)
     inception = inception_metric() if opt.inception else None  # its failure is told before the work
-    root = data.data_dir(opt.data_dir)
+    root, folder = data.data_dir(opt.data_dir), None
     if others.is_images(opt.what):
         if not opt.n is opt.variant is opt.checkpoint is opt.seed is None:
             raise InputError("--n, --variant, --checkpoint and --seed are of a model, not of a file of images")
@@ -203,6 +205,9 @@ def main():
     out = writable_folder(opt.out_dir or out, "--out-dir")
     columns = {name: metrics.measure(images, test.images, train.images, labels, test.labels),
                REAL: floor(train, test, len(images))}
+    back = brought_back(folder, path, test.images) if folder else None
+    if back is not None:
+        columns[name] |= metrics.measure_back(back, test.images)
     if labels is None:  # what asks for labels says nothing beside a model that has none
         columns[REAL] = {metric: value for metric, value in columns[REAL].items() if metric in columns[name]}
     train, test = train.images, test.images

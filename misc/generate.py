@@ -107,6 +107,17 @@ def generate(folder, path, n=10_000, seed=0, size=500, device="auto", labels=Non
         raise
 
 
+def brought_back(folder, path, images, size=500):
+    """What comes back of images, uint8 (N, C, H, W), from the model of a folder and a checkpoint, of the same shape;
+    None where its model.py has no function reconstruct(nets, x)."""
+    model = load_file(folder / "model.py")
+    if not hasattr(model, "reconstruct"):
+        return None
+    nets = load_networks(model, checkpoint.load(path), path)
+    parts = [model.reconstruct(nets, part.float() / 255) for part in images.split(size)]
+    return (torch.cat(parts).clamp(0, 1) * 255).round().byte()
+
+
 def translated(folder, path, direction, source=None, n=100, seed=0, data_dir=None):
     """(source, translations, what comes back or None, uint8 (n, C, H, W) each, the translator), of the first n images.
 

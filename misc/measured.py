@@ -176,7 +176,7 @@ def read_model(folder, root):
 
 def higher_is_better(name):
     """Whether a metric's name says so: one of ours, or a model's own accuracy."""
-    ends = ("label kept", "one label", "F1", "IoU")
+    ends = ("label kept", "one label", "F1", "IoU", ": recall")
     return name in metrics.HIGHER_IS_BETTER or "accuracy" in name or name.endswith(ends)
 
 

@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from baselines import BASELINES  # noqa: E402
 from evaluate import DIGITS, floor, references  # noqa: E402
-from generate import generate  # noqa: E402
+from generate import brought_back, generate  # noqa: E402
 
 from common import Whole, data  # noqa: E402
 from common.files import lock, writable_folder  # noqa: E402
@@ -310,7 +310,8 @@ def one_seed(folder, work, seed, opt, flags):
             others = generate(folder, find_checkpoint(work), opt.n, seed, domain="b")[0]
             pair = translations.pairs(state["options"], False, root)[0]
             found["pairs of one label"] = translations.one_label(images, others, pair, seed)
-        return found
+        back = brought_back(folder, find_checkpoint(work), test.images)
+        return found if back is None else {**found, **metrics.measure_back(back, test.images)}
 
     asked = {"flags": flags, "code": code(folder), **({"every": opt.every} if opt.every else {})}
     run = kept(work, "training", Training, asked, trained)

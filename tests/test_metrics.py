@@ -196,6 +196,16 @@ def test_scores_and_classes_of_the_cases(cases):
     assert cases["one image"]["class_kl"] == pytest.approx(math.log(10))
 
 
+def test_what_comes_back(cases):
+    """As it was: all is kept; another image of the data set: a tenth, though as a whole they are alike."""
+    real = data.load("mnist", data.data_dir(), train=False)[:2000].images
+    same, other = metrics.measure_back(real, real), metrics.measure_back(real.roll(7, 0), real)
+    assert same == pytest.approx({"back: FID": 0, "back: recall": 1, "back: label kept": 1}, abs=0.01)
+    assert other["back: FID"] == pytest.approx(0, abs=0.01) and other["back: label kept"] < 0.2
+    blurred = metrics.measure_back(F.avg_pool2d(real.float(), 7, 1, 3).byte(), real)
+    assert blurred["back: FID"] > 100 and blurred["back: label kept"] < 0.9
+
+
 def test_memorising_shows(cases):
     assert cases["other real images"]["nearest"] == 0  # they are training images
     assert cases["itself"]["nearest"] > 3

@@ -220,3 +220,17 @@ def test_translate_of_colours_and_at_64(model, translate):
     for direction in directions(model):
         channels = (1, 3) if direction == "ab" else (3, 1)
         assert translate(nets, torch.rand(2, channels[0], 64, 64), direction).shape == (2, channels[1], 64, 64)
+
+
+def test_reconstruct(model):
+    """Float32 images in [0, 1], each whatever the others are; nothing changes."""
+    if not hasattr(model, "reconstruct"):
+        pytest.skip("this model brings no images back")
+    nets, x = build(model), torch.rand(5, 1, 32, 32, generator=seeded())
+    before, random = states(nets), torch.get_rng_state()
+    images = model.reconstruct(nets, x)
+    assert images.dtype == torch.float32 and images.shape == x.shape and not images.requires_grad
+    assert images.min() >= 0 and images.max() <= 1 and not torch.equal(images[0], images[1])
+    torch.testing.assert_close(model.reconstruct(nets, x[:2])[0], images[0])
+    assert torch.equal(torch.get_rng_state(), random)
+    assert_same(states(nets), before)
