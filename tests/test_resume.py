@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import random
+import re
 import shlex
 import signal
 import subprocess
@@ -336,7 +337,7 @@ def wait_for(condition, process, seconds=90):
 def make_narrow(folder):
     """Gives a copy of the GAN's folder narrow networks."""
     text = (folder / "train.py").read_text()
-    narrow = text.replace("_width: Count = 32", "_width: Count = 2")
+    narrow = re.sub(r"_width: Count = \d+", "_width: Count = 2", text)
     assert narrow.count("_width: Count = 2") == 2
     (folder / "train.py").write_text(narrow)
 
