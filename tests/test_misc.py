@@ -365,7 +365,7 @@ def test_seeds(repository, capsys):
 
     # nor are those of changed code
     source = repository / "GAN" / "train.py"
-    source.write_text(source.read_text().replace("= 0.1  #", "= 0.2  #"))
+    source.write_text(source.read_text().replace("= 0.2  #", "= 0.3  #"))
     status, said = seeds_here(capsys, repository, "--seeds", "1", *SHORT, "--max-steps", "2")
     assert status == 2 and "results of other settings (code)" in said
 
@@ -380,7 +380,7 @@ def test_changed_code_is_known_by_what_it_does(repository, monkeypatch):
     before, source = code(folder), folder / "train.py"
     source.write_text("# a comment\n" + source.read_text().replace('"""GAN: ', '"""The GAN: '))
     assert code(folder) == before
-    source.write_text(source.read_text().replace("= 0.1  #", "= 0.2  #"))
+    source.write_text(source.read_text().replace("= 0.2  #", "= 0.3  #"))
     assert code(folder) != before
 
 
