@@ -79,13 +79,19 @@ def draw_one(title, seeds):
 
 
 def show_fid(ax):
-    """A logarithmic axis whose ticks are numbers, also where it spans less than a power of ten."""
+    """A logarithmic axis of FID."""
+    ax.set(ylabel="FID (2,000 images)", yscale="log")
+    show_numbers(ax.yaxis, 1, 1.5, 2, 3, 5, 7)
+
+
+def show_numbers(axis, *steps):
+    """Makes the ticks of a logarithmic axis numbers, also where it spans less than a power of ten: these times 1, 10,
+    100 and so on."""
     from matplotlib.ticker import LogLocator, NullLocator
 
-    ax.set(ylabel="FID (2,000 images)", yscale="log")
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-    ax.yaxis.set_minor_locator(NullLocator())
-    ax.yaxis.set_major_formatter("{x:,.0f}")
+    axis.set_major_locator(LogLocator(subs=steps))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter("{x:,.10g}")
 
 
 def usual_way(file):
@@ -107,7 +113,7 @@ def draw_beside(title, models, minutes, fid, real):
     ax.axhline(real, color="0.6", linestyle="--", label="real images")
     show_fid(ax)
     ax.set(xscale="log", xlabel="minutes of training on one core", title=title)
-    ax.xaxis.set_major_formatter("{x:g}")
+    show_numbers(ax.xaxis, 1, 2, 5)
     ax.legend()
     return fig
 

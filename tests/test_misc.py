@@ -522,6 +522,15 @@ def test_seeds_measured_every_epoch(repository, capsys):
         assert run_here(course, repository / "GAN", *flags)[0] == 0 and picture.exists()
 
 
+    beside = repository / "quality.json"
+    beside.write_text(json.dumps({"points": {"usual": [{"minutes": 1, "fid": 900}, {"minutes": 9, "fid": 30}]}}))
+    args = (course, repository / "GAN", "--out", repository / "y.png", "--beside", beside)
+    capsys.readouterr()
+    assert run_here(*args)[0] == 2 and "is not of misc/time_to_quality.py (KeyError('real'))" in capsys.readouterr().err
+    beside.write_text(json.dumps({"real": 4.0, **json.loads(beside.read_text())}))
+    assert run_here(*args)[0] == 0 and (repository / "y.png").exists()
+
+
 def test_seeds_note_the_minutes_of_a_training(repository, capsys):
     args = ("--seeds", "0", *SHORT, "--epochs", "4")
     status, said = seeds_here(capsys, repository, "--minutes", *args)
