@@ -1,6 +1,7 @@
 """What the studies count, on inputs whose answer is known."""
 
 import math
+import statistics
 
 import pytest
 import torch
@@ -306,3 +307,26 @@ def test_summary_of_the_grid(study):
     assert table["GAN"]["failed"] == 0.75 and table["EBGAN"]["failed"] == 0.25 and table["EBGAN"]["best"] == 8
     low, high = table["EBGAN"]["fewer failed"]
     assert 0 <= low < 0.5 < high <= 1 and table["EBGAN"]["quartiles"][1] == 6.5
+
+
+def test_balance_of_losses(study):
+    """By hand: D at 1 and G at 2 swing by 1 and 3 from window to window; the first half does not count."""
+    late = torch.stack([torch.tensor([1.0, 2.0]) + sign * torch.tensor([1.0, 3.0]) for sign in (1, -1, 1, -1)])
+    losses = torch.cat([torch.full((200, 2), 9.0), late.repeat_interleave(50, 0)])
+    found = study("depth").balance(losses)
+    std = statistics.stdev([1, -1, 1, -1])
+    assert found == pytest.approx({"D": 1, "G": 2, "imbalance": 1.5, "swing of D": std, "swing of G": 3 * std})
+
+
+@pytest.mark.parametrize("flags", [{}, {"ours": True, "dropout": 0.0}, {"virtual": True, "smoothing": 0.1}])
+def test_a_run_of_the_depths(study, flags):
+    """The same twice; samples come from the average where the settings have one; virtual batch normalisation makes an
+    image whatever its batch is."""
+    depth, images = study("depth"), torch.randint(0, 256, (100, 1, 32, 32), dtype=torch.uint8)
+    row = depth.Row((8, 4), **flags)
+    (G, source, losses), (_, again, same) = (depth.trained(row, images, 3, 0) for _ in range(2))
+    assert losses.shape == (3, 2) and losses.isfinite().all() and torch.equal(losses, same)
+    assert torch.equal(depth.drawn(source, 4, 1), depth.drawn(again, 4, 1)) and (source is G) == (not row.ours)
+    z, label = torch.randn(6, 100), torch.zeros(6, dtype=torch.int64)
+    alike = torch.allclose(G.train()(z, label)[:2], G(torch.cat([z[:2], -z[2:]]), label)[:2], atol=1e-5)
+    assert alike == row.virtual
