@@ -114,7 +114,7 @@ def draw_beside(title, models, minutes, fid, real):
     show_fid(ax)
     ax.set(xscale="log", xlabel="minutes of training on one core", title=title)
     show_numbers(ax.xaxis, 1, 2, 5)
-    ax.legend()
+    fig.legend(loc="outside lower center", ncols=3)
     return fig
 
 

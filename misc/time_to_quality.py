@@ -137,7 +137,7 @@ def main():
     for fid, row in table.items():
         mine, other, ratio = (row[key] for key in ("ours", "usual", "ratio"))
         print(f"FID {fid}: " + ("not reached" if mine is None else f"{mine:.1f} minutes, the usual way " + (
-            f"not in {theirs.minutes:.0f}: more than {ratio:.0f} times as long" if row["at_least"] else
+            f"not in {theirs.minutes:.0f}: more than {ratio:.1f} times as long" if row["at_least"] else
             f"{other:.1f}: {ratio:.1f} times as long")))
 
 
