@@ -75,7 +75,7 @@ def test_gan(one_update, monkeypatch, fields):
     nets, after, x, losses, states = one_update("GAN", fields, "--lr", 2e-4, *flags)
     G, D, x = nets["G"], nets["D"], x.double()
     fake = G(torch.randn(32, 100).double())
-    noise = [0.1 * torch.randn(x.shape).double() for _ in range(3)]
+    noise = [0.2 * torch.randn(x.shape).double() for _ in range(3)]
     p, q = torch.sigmoid(D(x + noise[0])), torch.sigmoid(D(fake.detach() + noise[1]))
     d_loss = -(p.log() + (1 - q).log()).sum() / 32
     means = {"D(x)": p.mean().item(), "D(G(z))": q.mean().item()}
@@ -514,7 +514,7 @@ def test_lsgan(one_update):
                                                 "--lr", 2e-4)
     G, D, x = nets["G"], nets["D"], x.double()
     fake = G(torch.randn(32, 100).double())
-    noise = [0.1 * torch.randn(x.shape).double() for _ in range(3)]
+    noise = [0.2 * torch.randn(x.shape).double() for _ in range(3)]
     real, generated = D(x + noise[0]), D(fake.detach() + noise[1])
     means = {"D(x)": real.mean().item(), "D(G(z))": generated.mean().item()}
     d_loss = (sum((score - 2) ** 2 for score in real) + sum((score + 1) ** 2 for score in generated)).squeeze() / 64
