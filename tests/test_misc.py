@@ -521,7 +521,6 @@ def test_seeds_measured_every_epoch(repository, capsys):
         picture.unlink(missing_ok=True)
         assert run_here(course, repository / "GAN", *flags)[0] == 0 and picture.exists()
 
-
     beside = repository / "quality.json"
     beside.write_text(json.dumps({"points": {"usual": [{"minutes": 1, "fid": 900}, {"minutes": 9, "fid": 30}]}}))
     args = (course, repository / "GAN", "--out", repository / "y.png", "--beside", beside)

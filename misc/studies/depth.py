@@ -116,12 +116,16 @@ def trained(row, images, updates, seed):
     return G, average if row.ours else G, torch.stack(losses)
 
 
-def balance(losses, window=50):
+def smoothed(losses, window=50):
+    """The means of so many updates each, (updates // window, 2), of losses (updates, 2)."""
+    return losses[:len(losses) // window * window].unflatten(0, (-1, window)).mean(1)
+
+
+def balance(losses):
     """{"D", "G", "imbalance", "swing of D", "swing of G"} of the second half of the losses (updates, 2)."""
     late = losses[len(losses) // 2:]
     d, g = late.mean(0).tolist()
-    means = late[:len(late) // window * window].unflatten(0, (-1, window)).mean(1)
-    swing = means.std(0).tolist()
+    swing = smoothed(late).std(0).tolist()
     return {"D": d, "G": g, "imbalance": abs(g - d / 2), "swing of D": swing[0], "swing of G": swing[1]}
 
 
@@ -145,8 +149,7 @@ def drawing(curves, window=50):
     """The losses of the rows, {name: (updates, 2)}, one below the other: means of so many updates."""
     fig, axes = figure(6.4, 1.6 * len(curves) + 0.6, len(curves), sharex=True, sharey=True, squeeze=False)
     for ax, (name, losses) in zip(axes[:, 0], curves.items(), strict=True):
-        means = losses[:len(losses) // window * window].unflatten(0, (-1, window)).mean(1)
-        for label, values in zip("DG", means.T, strict=True):
+        for label, values in zip("DG", smoothed(losses, window).T, strict=True):
             ax.plot([window * (i + 1) for i in range(len(values))], values, label=label)
         ax.set(ylabel="loss", title=name, ylim=(0, 4))
     axes[0, 0].legend(fontsize=8)
