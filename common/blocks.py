@@ -2,6 +2,7 @@
 Every convolution is 4 x 4 with stride 2 and padding 1, without bias; Down's last is 2 x 2, with one."""
 
 import math
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -15,14 +16,14 @@ def stage_widths(image_size, first=64):
     return tuple(first * 2**i for i in range(int(math.log2(image_size)) - 1))
 
 
-def normalisation(norm, width):
-    """The layers that follow a convolution of `width` channels: norm is "batch", "none", or a function of the width
-    that makes another; else ValueError."""
+def normalisation(norm, width, batch=nn.BatchNorm2d):
+    """The layers that follow one of `width` channels: norm is "batch", "none", or a function of the width that makes
+    another; else ValueError."""
     if callable(norm):
         return [norm(width)]
     if norm not in ("batch", "none"):
         raise ValueError(f"norm must be 'batch' or 'none', not {norm!r}")
-    return [nn.BatchNorm2d(width)] if norm == "batch" else []
+    return [batch(width)] if norm == "batch" else []
 
 
 def left_out(dropout):
@@ -151,6 +152,34 @@ class DenseDown(MLP):
 
     def forward(self, x):
         return super().forward(x.flatten(1))
+
+
+class ShallowDown(nn.Sequential):
+    """Images (N, channels, S, S) -> codes (N, out): two Conv and one fully connected layer, with ReLU between them and
+    norm after all but the first, also after the last, there without scale and shift.
+
+    Args:
+        width: channels of the first stage; the second has twice as many.
+        norm: "batch" or "none", as for Down."""
+
+    def __init__(self, channels=1, out=16, image_size=32, width=32, norm="batch"):
+        bias, flat = norm == "none", 2 * width * (image_size // 4)**2
+        super().__init__(Conv2d(channels, width, 4, 2, 1), nn.ReLU(),
+                         Conv2d(width, 2 * width, 4, 2, 1, bias=bias), *normalisation(norm, 2 * width), nn.ReLU(),
+                         nn.Flatten(), nn.Linear(flat, out, bias=bias),
+                         *normalisation(norm, out, partial(nn.BatchNorm1d, affine=False)))
+
+
+class ShallowUp(nn.Sequential):
+    """Codes (N, code) -> images (N, channels, S, S) in [0, 1]: the mirror of ShallowDown, with a sigmoid at the end."""
+
+    def __init__(self, code=16, channels=1, image_size=32, width=32, norm="batch"):
+        bias, side = norm == "none", image_size // 4
+        flat = 2 * width * side**2
+        super().__init__(nn.Linear(code, flat, bias=bias), *normalisation(norm, flat, nn.BatchNorm1d), nn.ReLU(),
+                         nn.Unflatten(1, (2 * width, side, side)),
+                         ConvTranspose2d(2 * width, width, 4, 2, 1, bias=bias), *normalisation(norm, width), nn.ReLU(),
+                         ConvTranspose2d(width, channels, 4, 2, 1), AtLeastFloat32(), nn.Sigmoid())
 
 
 def check_widths(widths, image_size):

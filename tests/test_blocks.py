@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from common.blocks import MLP, AtLeastFloat32, DenseDown, DenseUp, Down, Up, initialize
+from common.blocks import MLP, AtLeastFloat32, DenseDown, DenseUp, Down, ShallowDown, ShallowUp, Up, initialize
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 KINDS = (*CONVOLUTIONS, nn.BatchNorm2d, nn.LeakyReLU, nn.ReLU, nn.Flatten, nn.Sigmoid)
@@ -30,7 +30,23 @@ def plain_up():
         nn.ConvTranspose2d(64, 1, 4, 2, 1, bias=False), nn.Sigmoid())
 
 
-PAIRS = {"down": (Down, plain_down, (3, 1, 32, 32)), "up": (Up, plain_up, (3, 100, 1, 1))}
+def plain_shallow_down():
+    """Two convolutions, one fully connected layer, BatchNorm of its code."""
+    return nn.Sequential(
+        nn.Conv2d(1, 32, 4, 2, 1), nn.ReLU(), nn.Conv2d(32, 64, 4, 2, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(),
+        nn.Flatten(), nn.Linear(4096, 16, bias=False), nn.BatchNorm1d(16, affine=False))
+
+
+def plain_shallow_up():
+    return nn.Sequential(
+        nn.Linear(16, 4096, bias=False), nn.BatchNorm1d(4096), nn.ReLU(), nn.Unflatten(1, (64, 8, 8)),
+        nn.ConvTranspose2d(64, 32, 4, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU(),
+        nn.ConvTranspose2d(32, 1, 4, 2, 1), nn.Sigmoid())
+
+
+PAIRS = {"down": (Down, plain_down, (3, 1, 32, 32)), "up": (Up, plain_up, (3, 100, 1, 1)),
+         "shallow down": (ShallowDown, plain_shallow_down, (3, 1, 32, 32)),
+         "shallow up": (ShallowUp, plain_shallow_up, (3, 16))}
 
 
 @pytest.fixture(params=PAIRS)

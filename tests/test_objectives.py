@@ -372,8 +372,8 @@ def test_began(one_update, monkeypatch, gamma, rate, k, eta):
     real, generated = (((images - D.decoder(D.encoder(images))).abs() ** eta).sum() / (32 * 1024)
                        for images in (x, fake))
     d_gradient = torch.autograd.grad(real - 0.3 * generated, list(D.parameters()), retain_graph=True)
-    adam(generated, G, state=states[0], lr=2e-4, betas=(0.5, 0.999))
-    adam(with_gradients(D, d_gradient), D, state=states[1], lr=2e-4, betas=(0.5, 0.999))
+    adam(generated, G, state=states[0], lr=2e-4, betas=(0, 0.99))
+    adam(with_gradients(D, d_gradient), D, state=states[1], lr=2e-4, betas=(0, 0.99))
     away = gamma * real - generated
     expected = 0.3 + rate * away.item() if k is None else k
     assert losses == pytest.approx({"L(x)": real.item(), "L(G(z))": generated.item(), "k": expected,
