@@ -35,7 +35,7 @@ from baselines import BASELINES  # noqa: E402
 from evaluate import DIGITS, floor, references  # noqa: E402
 from generate import brought_back, generate  # noqa: E402
 
-from common import Whole, data  # noqa: E402
+from common import NonNegative, Whole, data  # noqa: E402
 from common.files import lock, writable_folder  # noqa: E402
 from common.log import environment, say, write_json  # noqa: E402
 from common.models import load_file  # noqa: E402
@@ -55,7 +55,7 @@ class Options:
     seeds: tuple[int, ...] = (0, 1, 2)  # of training and of sampling
     variant: str = "default"  # the name of these settings in result.json
     n: Whole = 10_000  # images drawn and measured for each seed; 0: none, only what the training itself measures
-    every: Whole = 0  # measure also after each so many epochs, with 2,000 images; 0: at the end alone
+    every: NonNegative = 0.0  # measure also after each so many epochs (0.5: twice in one), with 2,000 images; 0: not
     data_dir: Path | None = None  # where the data sets lie; else $FUN_WITH_MNIST_DATA, else data/ of this repository
     pictures: tuple[str, ...] = ()  # those of the first seed that are kept, say: process samples scatter; default: all
     minutes: bool = False  # time a tenth of a training, with nothing else on the machine, and note its minutes
@@ -88,7 +88,7 @@ class Baseline(TypedDict):
 class Point(TypedDict):
     __pydantic_config__ = strict
 
-    epoch: int
+    epoch: float
     updates: int
     losses: Numbers
 
@@ -242,8 +242,8 @@ def course(folder, work, seed, opt, flags):
         train(folder, work, flags, until=1)
     whole = run_record(work)
     per_epoch, epochs = whole["per_epoch"], whole["options"]["epochs"]
-    for epoch in [*range(opt.every, epochs, opt.every), epochs][len(points):]:
-        run = train(folder, work, flags, until=epoch * per_epoch)
+    for epoch in [*(opt.every * i for i in range(1, math.ceil(epochs / opt.every))), epochs][len(points):]:
+        run = train(folder, work, flags, until=round(epoch * per_epoch))
         images, _, state = generate(folder, find_checkpoint(work), min(opt.n, COURSE), seed)
         if real is None:
             real, _ = scorer.score(references(state["options"], data.data_dir(opt.data_dir))[1].images)
@@ -362,6 +362,8 @@ def check(opt, flags):
         raise InputError(f"--n: {opt.n} images are too few to be measured")
     if not opt.seeds or len(set(opt.seeds)) < len(opt.seeds) or not all(0 <= seed < 2**32 for seed in opt.seeds):
         raise InputError("--seeds: one or more different numbers from 0 on")
+    if 0 < opt.every < 0.1:
+        raise InputError(f"--every: 0, or 0.1 and more, not {opt.every}")
     if opt.model == "baselines" and (flags or opt.every or opt.minutes or opt.variant != "default"):
         raise InputError("baselines are not trained: they take no --variant, no --every, no --minutes and no flags")
     given = {word.replace("_", "-"): value for word, value in pairwise([*words(flags), ""])}
