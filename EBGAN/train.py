@@ -11,10 +11,11 @@ The pull-away term keeps the codes of a batch of N generated images apart, so th
     f_PT(S) = 1 / (N (N - 1)) sum_i sum_{j != i} (S_i . S_j / (|S_i| |S_j|))^2
 
 Departures:
-- w is 20 (the paper: 0.1), about what makes the term as large as an energy: with 0.1 all images became the same.
+- D has convolutions, a fully connected code and BatchNorm, also of the code; G is the GAN's (the paper's, for MNIST,
+  are fully connected: --networks dense).
+- m is 5 (the paper: 10), little more than the energy of real images.
 - D's step and G's share z; z ~ N(0, I).
 - Adam's learning rate falls at the end, its betas are (0, 0.99), in batches of 32; weights start after He et al.
-- G is the GAN's, D has its stages and their mirror (the paper's, for MNIST, are fully connected: --networks dense).
 - Samples come from a moving average of G (--ema 0: from G).
 """
 
@@ -41,19 +42,19 @@ class Options(BaseOptions):
     epochs: Count = 4  # passes over the training set
     batch_size: Count = 32  # images in one batch, over all ranks together
     latent_dim: Count = 100  # dimension of z
-    code: Count = 32  # dimension of D's code
-    margin: Positive = 10.0  # m, the energy up to which D lifts generated images
-    pull_away: NonNegative = 20.0  # w, the weight of the pull-away term
-    lr: Positive = 1e-3  # Adam's learning rate, of G and of D
+    code: Count = 16  # dimension of D's code
+    margin: Positive = 5.0  # m, the energy up to which D lifts generated images
+    pull_away: NonNegative = 0.1  # w, the weight of the pull-away term
+    lr: Positive = 4e-3  # Adam's learning rate, of G and of D
     lr_fall: Share = 0.25  # the share of the run, at its end, over which it falls linearly to 0
     beta1: Decay = 0.0  # Adam's decay of the gradient's mean
     beta2: Decay = 0.99  # Adam's decay of the gradient's square
     networks: Literal["conv", "dense"] = "conv"  # convolutional, or fully connected
-    g_width: Count = 32  # channels of G's last stage; dense: units of each hidden layer
+    g_width: Count = 48  # channels of G's last stage; dense: units of each hidden layer
     d_width: Count = 32  # channels of D's first stage; dense: as for G, and D's code
     g_layers: Count = 3  # of a dense G
     d_layers: Count = 3  # of a dense D, the last one its decoder
-    dropout: Decay = 0.0  # the share of what the layers of D's encoder give that each step leaves out
+    dropout: Decay = 0.0  # the share of what the layers of a dense D's encoder give that each step leaves out
     ema: Decay = 0.999  # decay of the moving average of G that samples are drawn from; 0: draw them from G itself
 
 
