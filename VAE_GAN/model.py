@@ -34,15 +34,16 @@ class Discriminator(nn.Module):
         return self.head(features), features
 
 
-def build(latent_dim=64, channels=1, image_size=32, width=32, init="he", average=True):
+def build(latent_dim=32, channels=1, image_size=32, g_width=48, width=32, init="he", average=True):
     """E: images (N, channels, image_size, image_size) in [0, 1] -> mu, logvar (N, latent_dim).
     G: z (N, latent_dim) -> images. D: images -> logits (N, 1) and features.
     G_ema, E_ema (where average): copies of G and E, to hold the moving averages of their weights.
 
-    width: channels of the stages next to the images."""
+    g_width, width: channels of the stages next to the images, of G, and of E and D."""
     widths = stage_widths(image_size, width)
     nets = {"E": Encoder(Down(channels, 2 * latent_dim, image_size, widths)),
-            "G": Up(latent_dim, channels, image_size, widths[::-1]), "D": Discriminator(channels, image_size, widths)}
+            "G": Up(latent_dim, channels, image_size, stage_widths(image_size, g_width)[::-1]),
+            "D": Discriminator(channels, image_size, widths)}
     for net in nets.values():
         initialize(net, init)
     if average:

@@ -3,7 +3,7 @@
 A VAE and a GAN share G, the decoder. How far an image x~ is from x is measured by D's features f instead of pixels.
 Algorithm 1, with x~ = G(z), z ~ q(z|x) by the encoder E, and x_p = G(z_p), z_p ~ N(0, I); all losses before any step:
 
-    L_prior = KL(q(z|x) || N(0, I))      L_like = -log N(f(x); f(x~), I) = |f(x) - f(x~)|^2 / 2      (equations 4, 7)
+    L_prior = KL(q(z|x) || N(0, I))      L_like = -log N(f(x); f(x~), s I) = |f(x) - f(x~)|^2 / (2 s)      (4, 7)
     L_GAN = log D(x) + (log(1 - D(x~)) + log(1 - D(x_p))) / 2                                        (equation 10)
 
     E descends L_prior + L_like        G descends gamma L_like - L_GAN        D ascends L_GAN
@@ -12,7 +12,9 @@ Two other forms, on the same networks, for comparison (--form): pixels, a VAE wi
 a VAE with f of a D that learns beside it.
 Departures:
 - The two generated images have the weight 1/2 each; G ascends log D instead of descending log(1 - D).
-- gamma is 1e-3 (the authors' code: 1e-6 for its images).
+- s is 10 (the paper: 1): D has thousands of features, and L_prior would count for nothing.
+- gamma is 1e-2 (the authors' code: 1e-6 for its images).
+- D sees images with noise of standard deviation 0.2 on them, x and x~ with the same (--instance-noise 0: none).
 - Adam, 1e-3, falling at the end, betas (0, 0.99) (the paper: RMSprop); batches of 32 (64).
 - Samples come from a moving average of G, codes from one of E (--ema 0: from G and E).
 --balance: D stands still while its loss, of an image, is less than half of G's, G while its is less than half of D's.
@@ -40,19 +42,23 @@ class Options(BaseOptions):
     epochs: Count = 4  # passes over the training set
     batch_size: Count = 32  # images in one batch, over all ranks together
     form: Literal["vae-gan", "pixels", "features"] = "vae-gan"  # the losses, see above
-    latent_dim: Count = 64  # dimension of z
-    gamma: NonNegative = 1e-3  # weight of L_like in G's loss
+    latent_dim: Count = 32  # dimension of z
+    variance: Positive = 10.0  # s, of features around those of x~
+    gamma: NonNegative = 1e-2  # weight of L_like in G's loss
+    instance_noise: NonNegative = 0.2  # standard deviation of the noise on the images, real or not, that D sees
     balance: bool = False  # leave out steps of D or G where it is far ahead
     lr: Positive = 1e-3  # Adam's learning rate, of all
     lr_fall: Share = 0.25  # the share of the run, at its end, over which it falls linearly to 0
-    width: Count = 32  # channels of the stages next to the images
+    g_width: Count = 48  # channels of G's last stage
+    width: Count = 32  # channels of the first stage of E and D
     ema: Decay = 0.999  # decay of the moving averages that samples and codes come from; 0: from G and E themselves
 
 
 def main():
     run = Run(Options, __file__)
     opt = run.options
-    nets = run.networks(model.build, latent_dim=opt.latent_dim, width=opt.width, average=opt.ema > 0, **run.image)
+    nets = run.networks(model.build, latent_dim=opt.latent_dim, width=opt.width, g_width=opt.g_width,
+                       average=opt.ema > 0, **run.image)
     E, G, D = nets["E"], nets["G"], nets["D"]
     t = run.tensor("t", 0.0)  # updates so far, a tensor so that the update can be one CUDA graph
     lr = run.schedule(lambda share: opt.lr * min(1, (1 - share) / opt.lr_fall))  # share: of the run, done
@@ -74,8 +80,9 @@ def main():
             descend((adam_e, prior + like), (adam_g, like))
             losses = {"prior": prior, "like": like}
         else:
-            (real, f), (of_back, f_back), (of_fake, _) = D(x), D(back), D(G(z_p))
-            like = half_square(f_back, f)
+            noise, another = (opt.instance_noise * torch.randn_like(x) for _ in range(2))
+            (real, f), (of_back, f_back), (of_fake, _) = D(x + noise), D(back + noise), D(G(z_p) + another)
+            like = half_square(f_back, f) / opt.variance
             d_loss = bce(real, 1) + (bce(of_back, 0) + bce(of_fake, 0)) / 2
             gan = (bce(of_back, 1) + bce(of_fake, 1)) / 2
             g_loss = like if opt.form == "features" else opt.gamma * like + gan

@@ -319,8 +319,10 @@ def test_what_codes_are_measured_by():
 def test_vae_gan(one_update, form, flags, moved):
     """Each of the three networks by its own loss alone, all gradients before any step; errors are summed over what an
     image has, and averaged over images."""
-    nets, after, x, losses, states = one_update("VAE_GAN", {}, "--lr", 2e-4, "--form", form, "--gamma", 0.01, *flags)
-    x, z_p, epsilon = x.double(), torch.randn(32, 64).double(), torch.randn(32, 64).double()
+    nets, after, x, losses, states = one_update("VAE_GAN", {}, "--lr", 2e-4, "--form", form, "--gamma", 0.01,
+                                                "--variance", 4, *flags)
+    x, z_p, epsilon = x.double(), torch.randn(32, 32).double(), torch.randn(32, 32).double()
+    noise, another = (0.2 * torch.randn_like(x.float()).double() for _ in range(2))
     E, G, D = nets["E"], nets["G"], nets["D"]
     mu, logvar = E(x)
     back = G(mu + logvar.exp().sqrt() * epsilon)
@@ -331,9 +333,9 @@ def test_vae_gan(one_update, form, flags, moved):
         d_loss, e_loss, g_loss = None, prior + like, like
         expected = {"prior": prior, "like": like}
     else:
-        (of_real, f), (of_back, f_back), (of_fake, _) = D(x), D(back), D(G(z_p))
+        (of_real, f), (of_back, f_back), (of_fake, _) = D(x + noise), D(back + noise), D(G(z_p) + another)
         p, q, r = (torch.sigmoid(logit) for logit in (of_real, of_back, of_fake))
-        like = ((f - f_back) ** 2).sum() / 64
+        like = ((f - f_back) ** 2).sum() / 64 / 4
         d_loss = -(p.log() + ((1 - q).log() + (1 - r).log()) / 2).mean()
         gan = -(q.log() + r.log()).mean() / 2
         e_loss, g_loss = prior + like, {"vae-gan": 0.01 * like + gan, "features": like}[form]
