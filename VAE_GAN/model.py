@@ -34,7 +34,7 @@ class Discriminator(nn.Module):
         return self.head(features), features
 
 
-def build(latent_dim=32, channels=1, image_size=32, g_width=48, width=32, init="he", average=True):
+def build(latent_dim=20, channels=1, image_size=32, g_width=48, width=32, init="he", average=True):
     """E: images (N, channels, image_size, image_size) in [0, 1] -> mu, logvar (N, latent_dim).
     G: z (N, latent_dim) -> images. D: images -> logits (N, 1) and features.
     G_ema, E_ema (where average): copies of G and E, to hold the moving averages of their weights.

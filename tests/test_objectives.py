@@ -321,7 +321,7 @@ def test_vae_gan(one_update, form, flags, moved):
     image has, and averaged over images."""
     nets, after, x, losses, states = one_update("VAE_GAN", {}, "--lr", 2e-4, "--form", form, "--gamma", 0.01,
                                                 "--variance", 4, *flags)
-    x, z_p, epsilon = x.double(), torch.randn(32, 32).double(), torch.randn(32, 32).double()
+    x, z_p, epsilon = x.double(), torch.randn(32, 20).double(), torch.randn(32, 20).double()
     noise, another = (0.2 * torch.randn_like(x.float()).double() for _ in range(2))
     E, G, D = nets["E"], nets["G"], nets["D"]
     mu, logvar = E(x)
