@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from common import acceleration, checkpoint
 from common.options import InputError
@@ -43,6 +44,13 @@ def load_networks(model, state, path):
     except Exception as error:  # any, from a damaged file
         raise InputError(f"{path} does not fit the model ({type(error).__name__}: {error})"[:300]) from None
     return nets
+
+
+def check_batch(nets, images):
+    """Raises ValueError where the networks of a dict cannot be trained on so many images at once: where BatchNorm1d
+    takes a variance over them."""
+    if images < 2 and any(isinstance(layer, nn.BatchNorm1d) for net in nets.values() for layer in net.modules()):
+        raise ValueError("--batch-size: BatchNorm needs 2 images or more, in each process")
 
 
 def trained(folder, path, device, **fields):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from common import acceleration, checkpoint, data, distribution, domains, images, options
+from common import acceleration, checkpoint, data, distribution, domains, images, models, options
 from common.files import lock, writable_folder
 from common.history import History, NotFinite, check_finite
 from common.log import Progress, Signals, add_results, keep_talking, say, write_record
@@ -92,12 +92,12 @@ class Run:
         keeps the fields (numbers and strings), to build them again. A ValueError of build is told in one line."""
         with self._refusing(ValueError):
             nets = build(**fields)
+            models.check_batch(nets, self.options.batch_size // distribution.ranks())
         for name, net in nets.items():
             acceleration.place(net, self._device)
             self._restore(net.load_state_dict, "networks", name)
             distribution.broadcast_(net.state_dict().values())
-        self._networks.update(nets)
-        self._fields.update(fields)
+        self._networks, self._fields = self._networks | nets, self._fields | fields
         return nets
 
     def optimizer(self, kind, *networks, **settings):

@@ -143,6 +143,13 @@ def test_what_does_not_fit_is_refused_before_any_work(capsys, tmp_path, args, wo
     assert not list(tmp_path.rglob("*.p*"))
 
 
+@pytest.mark.parametrize("model", ["BEGAN", "InfoGAN", "SGAN"])
+def test_one_image_is_too_few_for_a_batchnorm_of_vectors(capsys, tmp_path, model):
+    args = ("--dataset", "digits", "--batch-size", 1, "--out-dir", tmp_path / "out")
+    assert "--batch-size: BatchNorm needs 2 images or more" in refused(capsys, *args, folder=GAN.parent / model)
+    assert not list(tmp_path.rglob("*.p*"))
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_missing_device_is_refused(capsys, tmp_path):
     assert "--device: there is no cuda device" in refused(capsys, "--device", "cuda", "--out-dir", tmp_path)
