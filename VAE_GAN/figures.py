@@ -33,7 +33,7 @@ def diagram(parts, nets):
     z, x = torch.zeros(1, nets["G"].latent_dim), torch.zeros(1, 1, 32, 32)
     E, G = parts.Net("Encoder $E$", nets["E"].net, x), parts.Net("Generator $G$", nets["G"], z)
     D = parts.Net("Discriminator $D$", torch.nn.Sequential(nets["D"].trunk, nets["D"].head), x)
-    logit, features = parts.variable("logit", D.output), parts.variable("$f$", nets["D"](x)[1], "2nd stage")
+    logit, features = parts.variable("logit", D.output), parts.variable("$f$", nets["D"](x)[1], "3rd stage")
     code = parts.variable("$z$", z, r"$\mu + \sigma\epsilon$")
     fake = parts.variable("$\\tilde{x}$, $x_p$", G.output, "generated")
     d_loss = parts.loss("$D$ ascends", r"$L_{GAN}$")

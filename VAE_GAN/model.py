@@ -21,29 +21,32 @@ class Encoder(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images (N, C, S, S) -> (logits of being real (N, 1), the features of the stage at a quarter of their size
-    (N, 2 width, S / 4, S / 4), float32)."""
+    """Images (N, C, S, S) -> (logits of being real (N, 1), the features of stage 2, (N, 2 width, S / 4, S / 4), or 3,
+    (N, 4 width, S / 8, S / 8), float32)."""
 
-    def __init__(self, channels, image_size, widths):
+    def __init__(self, channels, image_size, widths, stage):
         super().__init__()
         layers = list(Down(channels, 1, image_size, widths))
-        self.trunk, self.head = nn.Sequential(*layers[:5], AtLeastFloat32()), nn.Sequential(*layers[5:])
+        cut = 3 * stage - 1  # Conv, BatchNorm and LeakyReLU a stage, the first without BatchNorm
+        self.trunk, self.head = nn.Sequential(*layers[:cut], AtLeastFloat32()), nn.Sequential(*layers[cut:])
 
     def forward(self, x):
         features = self.trunk(x)
         return self.head(features), features
 
 
-def build(latent_dim=20, channels=1, image_size=32, g_width=48, width=32, init="he", average=True):
+def build(latent_dim=20, channels=1, image_size=32, g_width=48, width=32, stage=3, init="he", average=True):
     """E: images (N, channels, image_size, image_size) in [0, 1] -> mu, logvar (N, latent_dim).
     G: z (N, latent_dim) -> images. D: images -> logits (N, 1) and features.
     G_ema, E_ema (where average): copies of G and E, to hold the moving averages of their weights.
 
-    g_width, width: channels of the stages next to the images, of G, and of E and D."""
+    Args:
+        g_width, width: channels of the stages next to the images, of G, and of E and D.
+        stage: 2 or 3, of D, the one that gives the features."""
     widths = stage_widths(image_size, width)
     nets = {"E": Encoder(Down(channels, 2 * latent_dim, image_size, widths)),
             "G": Up(latent_dim, channels, image_size, stage_widths(image_size, g_width)[::-1]),
-            "D": Discriminator(channels, image_size, widths)}
+            "D": Discriminator(channels, image_size, widths, stage)}
     for net in nets.values():
         initialize(net, init)
     if average:

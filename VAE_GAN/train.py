@@ -12,8 +12,8 @@ Two other forms, on the same networks, for comparison (--form): pixels, a VAE wi
 a VAE with f of a D that learns beside it.
 Departures:
 - The two generated images have the weight 1/2 each; G ascends log D instead of descending log(1 - D).
-- s is 20 (the paper: 1): D has thousands of features, and L_prior would count for nothing.
-- gamma is 2e-2 (the authors' code: 1e-6 for its images).
+- s is 10 (the paper: 1): D has thousands of features, and L_prior would count for nothing.
+- gamma is 1e-2 (the authors' code: 1e-6 for its images).
 - D sees images with noise of standard deviation 0.2 on them, x and x~ with the same (--instance-noise 0: none).
 - Adam, 1e-3, falling at the end, betas (0, 0.99) (the paper: RMSprop); batches of 32 (64).
 - Samples come from a moving average of G, codes from one of E (--ema 0: from G and E).
@@ -43,8 +43,9 @@ class Options(BaseOptions):
     batch_size: Count = 32  # images in one batch, over all ranks together
     form: Literal["vae-gan", "pixels", "features"] = "vae-gan"  # the losses, see above
     latent_dim: Count = 20  # dimension of z
-    variance: Positive = 20.0  # s, of features around those of x~
-    gamma: NonNegative = 2e-2  # weight of L_like in G's loss
+    stage: Literal[2, 3] = 3  # of D, the one that gives the features
+    variance: Positive = 10.0  # s, of features around those of x~
+    gamma: NonNegative = 1e-2  # weight of L_like in G's loss
     instance_noise: NonNegative = 0.2  # standard deviation of the noise on the images, real or not, that D sees
     balance: bool = False  # leave out steps of D or G where it is far ahead
     lr: Positive = 1e-3  # Adam's learning rate, of all
@@ -57,7 +58,7 @@ class Options(BaseOptions):
 def main():
     run = Run(Options, __file__)
     opt = run.options
-    nets = run.networks(model.build, latent_dim=opt.latent_dim, width=opt.width, g_width=opt.g_width,
+    nets = run.networks(model.build, latent_dim=opt.latent_dim, width=opt.width, g_width=opt.g_width, stage=opt.stage,
                        average=opt.ema > 0, **run.image)
     E, G, D = nets["E"], nets["G"], nets["D"]
     t = run.tensor("t", 0.0)  # updates so far, a tensor so that the update can be one CUDA graph
