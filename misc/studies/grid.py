@@ -2,9 +2,10 @@
 
 Zhao et al. 2016 (arXiv 1609.03126, section 4.1) train thousands of fully connected GANs and EBGANs with settings drawn
 at random, and find that far more EBGANs come to something. Here: so many drawn settings, each trained as a GAN, as a
-GAN that keeps to Adam 1e-3 as an EBGAN does, and as an EBGAN without and with the pull-away term. The ranges are the
-paper's, but for the widths (up to 3200 in G and 1024 in D there), and were fixed before anything was run. Of each 2,000
-samples: IS, and the paper's I' = E_x KL(p(y) || p(y|x))^2. What is done is kept, and not done again."""
+GAN that keeps to Adam 1e-3 as an EBGAN does, and as an EBGAN without and with the pull-away term, which has the weight
+20: with the paper's 0.1 dense EBGANs made one image of every z. The ranges are the paper's, but for the widths (up to
+3200 in G and 1024 in D there), and were fixed before anything was run. Of each 2,000 samples: IS, and the paper's
+I' = E_x KL(p(y) || p(y|x))^2. What is done is kept, and not done again."""
 
 import json
 import random
@@ -35,7 +36,7 @@ NETWORKS = {"g_layers": (2, 3, 4, 5), "d_layers": (2, 3, 4, 5), "g_width": (400,
 STEPS = {"g_optimizer": ("Adam", "SGD"), "d_optimizer": ("Adam", "SGD"), "g_lr": (1e-2, 1e-3, 1e-4),
          "d_lr": (1e-2, 1e-3, 1e-4)}  # of the GAN alone
 ADAM = {"g_optimizer": "Adam", "d_optimizer": "Adam", "g_lr": 1e-3, "d_lr": 1e-3}
-MARGIN, PULL_AWAY, BATCH, FAILED = 10.0, 20.0, 100, 2.0  # m; w, as EBGAN/ has it; images; IS below which one has failed
+MARGIN, PULL_AWAY, BATCH, FAILED = 10.0, 20.0, 100, 2.0  # m; w; images; IS below which one has failed
 WAYS = ("GAN", "GAN, Adam 1e-3", "EBGAN", "EBGAN, pull-away")
 
 
