@@ -12,8 +12,7 @@ Two other forms, on the same networks, for comparison (--form): pixels, a VAE wi
 a VAE with f of a D that learns beside it.
 Departures:
 - The two generated images have the weight 1/2 each; G ascends log D instead of descending log(1 - D).
-- s is 10 (the paper: 1): D has thousands of features, and L_prior would count for nothing.
-- gamma is 1e-2 (the authors' code: 1e-6 for its images).
+- s is 10 (the paper: 1), as D has thousands of features; gamma is 1e-2 (the authors' code: 1e-6 for its images).
 - D sees images with noise of standard deviation 0.2 on them, x and x~ with the same (--instance-noise 0: none).
 - Adam, 1e-3, falling at the end, betas (0, 0.99) (the paper: RMSprop); batches of 32 (64).
 - Samples come from a moving average of G, codes from one of E (--ema 0: from G and E).
