@@ -18,7 +18,7 @@ class Autoencoder(nn.Module):
         self.encoder, self.decoder, self.eta = encoder, decoder, eta
 
     def reconstruct(self, x):
-        """Images (N, C, S, S) in [0, 1] of the same shape, in [0, 1]."""
+        """Images (N, C, S, S) of the same shape, in [0, 1]."""
         return self.decoder(self.encoder(x))
 
     def forward(self, x):

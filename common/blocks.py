@@ -79,16 +79,14 @@ class Down(nn.Sequential):
         norm: as for `normalisation`; with "none" the convolutions have a bias.
         activation: applied last, in float32, for instance nn.Sigmoid(); default none, so that the outputs are logits.
         dropout: the share of what each stage gives that is left out in training.
-        hidden: makes the nonlinearity of each stage; default LeakyReLU(0.2).
     Raises ValueError where widths and image_size do not fit."""
 
-    def __init__(self, channels=1, out=1, image_size=32, widths=None, norm="batch", activation=None, dropout=0.0,
-                 hidden=leaky):
+    def __init__(self, channels=1, out=1, image_size=32, widths=None, norm="batch", activation=None, dropout=0.0):
         widths = check_widths(stage_widths(image_size) if widths is None else widths, image_size)
-        layers = [Conv2d(channels, widths[0], 4, 2, 1, bias=norm == "none"), hidden(), *left_out(dropout)]
+        layers = [Conv2d(channels, widths[0], 4, 2, 1, bias=norm == "none"), leaky(), *left_out(dropout)]
         for before, after in zip(widths, widths[1:], strict=False):
             layers += [Conv2d(before, after, 4, 2, 1, bias=norm == "none"), *normalisation(norm, after),
-                       hidden(), *left_out(dropout)]
+                       leaky(), *left_out(dropout)]
         layers += [Conv2d(widths[-1], out, 2, 1, 0), nn.Flatten(), AtLeastFloat32()]
         super().__init__(*layers, *([activation] if activation else []))
 
@@ -116,16 +114,14 @@ class Up(nn.Sequential):
     Args:
         widths: channels after each stage but the last; default: those of Down, reversed. norm: as for Down.
         activation: applied last, in float32; default sigmoid. nn.Identity() gives logits.
-        hidden: makes the nonlinearity of each stage.
     Raises ValueError where widths and image_size do not fit."""
 
-    def __init__(self, latent_dim=100, channels=1, image_size=32, widths=None, norm="batch", activation=None,
-                 hidden=nn.ReLU):
+    def __init__(self, latent_dim=100, channels=1, image_size=32, widths=None, norm="batch", activation=None):
         widths = check_widths(stage_widths(image_size)[::-1] if widths is None else widths, image_size)
         layers = []
         for before, after in zip((latent_dim, *widths), widths, strict=False):
             layers += [ConvTranspose2d(before, after, 4, 2, 1, bias=norm == "none"), *normalisation(norm, after),
-                       hidden()]
+                       nn.ReLU()]
         layers += [ConvTranspose2d(widths[-1], channels, 4, 2, 1, bias=norm == "none"), AtLeastFloat32()]
         super().__init__(*layers, activation or nn.Sigmoid())
         self.latent_dim = latent_dim
