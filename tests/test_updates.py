@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
 from common.blocks import Down, Up
 from common.updates import bce, descend, distorted, evaluating, moving_average, noise_like
@@ -88,6 +89,23 @@ def test_gradients_have_the_strides_of_their_parameters(fused):
         reference.step()
     assert conv.weight.grad.stride() == conv.weight.stride()
     torch.testing.assert_close(conv.weight, plain.weight)
+
+
+def test_the_fused_step_of_channels_last_weights_copies_nothing_and_equals_the_plain_one():
+    results = []
+    for fused in (True, False):
+        torch.manual_seed(0)
+        conv = nn.Conv2d(6, 8, 4, 2, 1).to(memory_format=torch.channels_last)
+        adam = torch.optim.Adam(conv.parameters(), lr=0.01, fused=fused)
+        for _ in range(3):
+            with profile(activities=[ProfilerActivity.CPU]) as found:
+                descend((adam, conv(torch.randn(4, 6, 8, 8)).square().mean()))
+        results.append(conv.weight.detach().clone())
+        inside = [e for e in found.events() if e.cpu_parent and e.cpu_parent.name == "aten::_fused_adam_"]
+        assert bool(inside) == fused and not any("contiguous" in e.name for e in inside)
+        for tensor in (conv.weight.grad, adam.state[conv.weight]["exp_avg"], adam.state[conv.weight]["exp_avg_sq"]):
+            assert (tensor.shape, tensor.stride()) == (conv.weight.shape, conv.weight.stride())
+    torch.testing.assert_close(*results)
 
 
 def test_g_update_through_d_leaves_d_and_its_gradients_alone():
