@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from study import ROOT, Study, to_bytes  # noqa: E402
 
 from common import Count, bce, descend, noise_like  # noqa: E402
-from common.acceleration import accelerate, find_precision  # noqa: E402
+from common.acceleration import accelerate, find_precision, optimizer_settings  # noqa: E402
 from common.data import Batches  # noqa: E402
 from common.images import figure, save  # noqa: E402
 from common.log import say  # noqa: E402
@@ -76,10 +76,14 @@ def trained(way, setting, images, updates, seed):
     nets = model.build(networks="dense", average=False, **{name: setting[name] for name in NETWORKS})
     G, D = nets["G"], nets["D"]
     steps = setting if way == "GAN" else ADAM
-    of_g, of_d = (getattr(optim, steps[f"{name}_optimizer"])(net.parameters(), lr=steps[f"{name}_lr"])
-                  for name, net in (("g", G), ("d", D)))
-    d_loss, g_loss = losses(way, G, D)
     device = torch.device("cpu")
+
+    def optimizer(name, net):
+        kind = getattr(optim, steps[f"{name}_optimizer"])
+        return kind(net.parameters(), lr=steps[f"{name}_lr"], **optimizer_settings(kind, device))
+
+    of_g, of_d = optimizer("g", G), optimizer("d", D)
+    d_loss, g_loss = losses(way, G, D)
 
     def update(x):
         fake = G(noise_like(x, 100))
