@@ -1,5 +1,6 @@
 """What the studies count, on inputs whose answer is known."""
 
+import copy
 import math
 import statistics
 
@@ -268,11 +269,22 @@ def test_losses_of_the_grid(study):
     x, fake = torch.tensor([1.0, 2.0, 6.0]), torch.tensor([3.0, 12.0, 3.0])
     d_loss, g_loss = grid.losses("EBGAN, pull-away", None, D)
     assert d_loss(x, fake).item() == pytest.approx(3 + (7 + 0 + 7) / 3)
-    assert g_loss(fake).item() == pytest.approx(6 + 20 * 2 / 6)  # of 6 pairs, 2 have a squared cosine of 1, 4 of 0
+    assert g_loss(fake).item() == pytest.approx(6 + 0.1 * 2 / 6)  # of 6 pairs, 2 have a squared cosine of 1, 4 of 0
     assert grid.losses("EBGAN", None, D)[1](fake).item() == pytest.approx(6)
     d_loss, g_loss = grid.losses("GAN, Adam 1e-3", None, lambda x: x)
     assert d_loss(x, fake).item() == pytest.approx(F.softplus(-x).mean().item() + F.softplus(fake).mean().item())
     assert g_loss(fake).item() == pytest.approx(F.softplus(-fake).mean().item())
+
+
+def test_networks_of_the_grid_are_the_papers(study):
+    """BatchNorm behind each fully connected layer but G's last and D's first; small initial weights."""
+    grid = study("grid")
+    mlp = nn.Sequential(nn.Linear(500, 500), nn.ReLU(), nn.Linear(500, 500), nn.ReLU(), nn.Linear(500, 1))
+    for layers, expected in ((slice(None, -1), "LBRLBRL"), (slice(1, -1), "LRLBRL"), (slice(1, None), "LRLBRLB")):
+        net = copy.deepcopy(mlp)
+        grid.prepare(net, net, layers, 0.002)
+        assert "".join(type(layer).__name__[0] for layer in net) == expected
+        assert net[0].weight.std().item() == pytest.approx(0.002, rel=0.02) and not net[0].bias.any()
 
 
 def test_settings_of_the_grid(study):
