@@ -156,13 +156,22 @@ def overview(page, models, baselines):
 
 
 def metric_table(entries, marks):
-    """Every metric of entries, {name: entry}, but those of `labels_table`, a row each; marks: {name: what follows}."""
+    """Every metric of entries, {name: entry}, but those of `labels_table`, a row each; marks: {name: what follows}.
+    Metrics "PART: NAME", say of one direction of translation, are in a table of their own, a row a part."""
     found = dict.fromkeys(name for entry in entries.values() for name in entry["metrics"] if not named(name))
     names = [name for name in found if name not in COLUMNS] + [name for name in COLUMNS if name in found]
-    rows = [[plain(variant) + marks.get(variant, ""), *(cell(entry, name) for name in names), str(len(entry["seeds"])),
-             updates(entry), minutes(entry)]
-            for variant, entry in entries.items()]
-    return table(["", *(plain(heading(name)) for name in names), "seeds", "updates", "min"], rows)
+    whole, split = ([name for name in names if (": " in name) == parted] for parted in (False, True))
+    columns = {name.split(": ", 1)[1]: plain(heading(name).split(": ", 1)[1]) for name in split}
+    ends, rows, of_parts = ["seeds", "updates", "min"], [], []
+    for variant, entry in entries.items():
+        name, end = plain(variant) + marks.get(variant, ""), [str(len(entry["seeds"])), updates(entry), minutes(entry)]
+        rows.append([name, *(cell(entry, metric) for metric in whole), *end])
+        for part in dict.fromkeys(metric.split(": ", 1)[0] for metric in entry["metrics"] if metric in split):
+            of_parts.append([f"{name}, {plain(part)}", *(cell(entry, f"{part}: {column}") for column in columns),
+                             *([] if whole else end)])
+    tables = [table(["", *(plain(heading(name)) for name in whole), *ends], rows)] if whole or not split else []
+    tables += [table(["", *columns.values(), *([] if whole else ends)], of_parts)] if split else []
+    return "\n\n".join(tables)
 
 
 def own_results(model, baselines):

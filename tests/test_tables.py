@@ -228,6 +228,20 @@ def test_a_wide_table_is_split(tables):
     assert len(parts) == 2 and all(part.splitlines()[2].startswith("| 0 | 123.45") for part in parts)
 
 
+def test_each_part_of_a_result_has_a_row(tables):
+    translated, of_parts = entry(), {"to b: FID": 3.0, "to a: FID": 5.0, "to a: label kept": 0.9}
+    of_parts = {name: {"mean": mean, "std": None, "seeds": [mean]} for name, mean in of_parts.items()}
+    translated["metrics"] |= of_parts
+    whole, parts = tables.metric_table({"default": translated}, {"default": " †"}).split("\n\n")
+    assert whole.splitlines()[0] == "|  | FID ↓ | IS ↑ | recall ↑ | seeds | updates |"
+    assert parts.splitlines() == ["|  | FID ↓ | label kept ↑ |", "|---|---|---|", "| default †, to b | 3.000 |  |",
+                                  "| default †, to a | 5.000 | 0.9000 |"]
+    translated["metrics"] = of_parts
+    lines = tables.metric_table({"default": translated}, {}).splitlines()
+    assert lines[0] == "|  | FID ↓ | label kept ↑ | seeds | updates |"
+    assert lines[-1] == "| default, to a | 5.000 | 0.9000 | 3 | 1,500 |"
+
+
 def test_numbers(tables):
     cell = tables.measured.cell
     metrics = {"nll": {"mean": float("inf"), "std": None}, "fid": {"mean": 2.0, "std": 1.414},
