@@ -51,7 +51,7 @@ def diagram(parts, nets):
     logits = parts.variable("logits", net.output)
     cross_entropy = parts.loss("The network descends the cross-entropy",
                                r"$-\log\,\mathrm{softmax}(\mathrm{logits})_y$")
-    drawing = parts.Diagram()
+    drawing = parts.Diagram(columns=6)
     drawing.row(parts.variable("$x$", x, "image"), net, logits)
     drawing.row(parts.variable("$y$", note="label"), cross_entropy)
     drawing.arrow(logits.at("bottom"), cross_entropy.at("top", logits.at("top").x))

@@ -12,7 +12,7 @@ Two other forms, on the same networks, for comparison (--form): pixels, a VAE wi
 a VAE with f of a D that learns beside it.
 Departures:
 - The two generated images have the weight 1/2 each; G ascends log D instead of descending log(1 - D).
-- s is 10 (the paper: 1), as D has thousands of features; gamma is 1e-2 (the authors' code: 1e-6 for its images).
+- s is 6 (the paper: 1), as D has thousands of features; gamma is 6e-3 (the authors' code: 1e-6 for its images).
 - D sees images with noise of standard deviation 0.2 on them, x and x~ with the same (--instance-noise 0: none).
 - Adam, 1e-3, falling at the end, betas (0, 0.99) (the paper: RMSprop); batches of 32 (64).
 - Samples come from a moving average of G, codes from one of E (--ema 0: from G and E).
@@ -38,13 +38,13 @@ model, figures = beside(__file__, "model"), beside(__file__, "figures")
 class Options(BaseOptions):
     """VAE whose error is measured by the D of a GAN, on 32 x 32 images."""
 
-    epochs: Count = 4  # passes over the training set
+    epochs: Count = 5  # passes over the training set
     batch_size: Count = 32  # images in one batch, over all ranks together
     form: Literal["vae-gan", "pixels", "features"] = "vae-gan"  # the losses, see above
     latent_dim: Count = 20  # dimension of z
     stage: Literal[2, 3] = 3  # of D, the one that gives the features
-    variance: Positive = 10.0  # s, of features around those of x~
-    gamma: NonNegative = 1e-2  # weight of L_like in G's loss
+    variance: Positive = 6.0  # s, of features around those of x~
+    gamma: NonNegative = 6e-3  # weight of L_like in G's loss
     instance_noise: NonNegative = 0.2  # standard deviation of the noise on the images, real or not, that D sees
     balance: bool = False  # leave out steps of D or G where it is far ahead
     lr: Positive = 1e-3  # Adam's learning rate, of all

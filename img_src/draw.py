@@ -31,7 +31,7 @@ INK, NETWORKS = "#222222", ("#3a6fb0", "#cf6a1f", "#3f8a57", "#8059a0")
 # Widths in px: the outer margin, a stage, a variable, the arrow between two columns. With five stages they sum to 800.
 MARGIN, STAGE, VARIABLE, ARROW = 26, 108, 78, 26
 NAMES = {"Conv2d": "Conv", "ConvTranspose2d": "ConvT", "BatchNorm1d": "BN", "BatchNorm2d": "BN", "InstanceNorm2d": "IN",
-         "LayerNorm": "LN"}
+         "LayerNorm": "LN", "MaxPool2d": "MaxPool", "AvgPool2d": "AvgPool"}
 LEGEND = {"ConvT": "transposed convolution", "/2": "stride 2", "BN": "batch normalisation",
           "IN": "instance normalisation", "LN": "layer normalisation"}
 Anchor = namedtuple("Anchor", "node x y vertical")  # an end of an arrow, and whether it is vertical there

@@ -15,8 +15,8 @@ from common.models import load_file
 
 ROOT = Path(__file__).resolve().parents[1]
 NARROW = ("--width", 8, "--d-width", 8)
-# flags that a model needs where there are few images, that make it fast where it draws many, or give it a schedule
-FEW = {"Classification": ("--lr-fall", 0.5), "SGAN": ("--labels", 20), "pix2pix": NARROW, "CycleGAN": NARROW,
+# flags that a model needs where there are few images, that make it fast where it draws many
+FEW = {"SGAN": ("--labels", 20), "pix2pix": NARROW, "CycleGAN": NARROW,
        "UNIT": NARROW, "CoGAN": ("--g-width", 8, "--d-width", 8), "Transfer_Learning": ("--updates", 2)}
 TRAINABLE = sorted(p.parent for p in [*ROOT.glob("*/train.py"), *ROOT.glob("misc/*/train.py")])
 

@@ -85,7 +85,7 @@ def test_a_stage_is_a_layer_with_what_follows_it_and_parallel_heads_are_one(draw
     output, found = draw.stages(Encoder(), torch.zeros(1, 1, 8, 8))
     assert len(output) == 2
     assert [(s.layers, tuple(s.shape), s.heads) for s in found] == [
-        (["Conv 3×3", "MaxPool2d", "ReLU"], (4, 4, 4), 1), (["Flatten", "Linear"], (20,), 2)]
+        (["Conv 3×3", "MaxPool", "ReLU"], (4, 4, 4), 1), (["Flatten", "Linear"], (20,), 2)]
 
 
 def test_the_same_bytes_each_time(draw, tmp_path):

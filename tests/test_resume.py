@@ -91,8 +91,8 @@ def test_resuming_a_finished_run_says_so_and_changes_nothing(tmp_path, capsys):
 
 def test_a_run_can_be_made_longer_unless_its_schedule_follows_its_length(tmp_path, capsys):
     args = (*DIGITS, "--out-dir", tmp_path)
-    assert train_here(CLASSIFICATION, *args, "--epochs", 1)[0] == 0
-    assert train_here(CLASSIFICATION, "--resume", "--epochs", 2, "--out-dir", tmp_path)[0] == 0
+    assert train_here(ROOT / "VAE", *args, "--epochs", 1)[0] == 0
+    assert train_here(ROOT / "VAE", "--resume", "--epochs", 2, "--out-dir", tmp_path)[0] == 0
     assert state_of(tmp_path)["step"] == 6
     assert train_here(GAN, *args, "--epochs", 1, "--out-dir", tmp_path / "gan")[0] == 0
     capsys.readouterr()

@@ -46,7 +46,7 @@ class Options(Study):
     """Is an EBGAN easier to set up than a GAN?"""
 
     settings: Count = 24
-    updates: Count = 3_000
+    updates: Count = 1_500
 
 
 def drawn(n, seed):
