@@ -41,8 +41,8 @@ class Options:
 
 
 def table(heads, rows):
-    """A Markdown table of cells that are Markdown, without its empty columns; where it would be wider than a page
-    several, with the same first column."""
+    """A Markdown table of cells that are Markdown, without its empty columns and rows; where it would be wider than a
+    page several, with the same first column."""
     def width(column):
         shown = [re.sub(r"\]\([^)]*\)", "", text) for text in column[1:]]
         longest = max(map(len, [*re.split("[ -]", column[0]), *(text[:14] for text in shown)]))  # what is longer wraps
@@ -53,11 +53,12 @@ def table(heads, rows):
     for column in columns:
         if any(column[1:]):
             if sum(map(width, [*parts[-1], column])) > WIDTH:
-                parts.append([first])
+                parts.append([[text.split("<br>")[0] for text in first]])
             parts[-1].append(column)
     tables = []
     for part in parts:
-        head, *lines = (f"| {' | '.join(cells)} |" for cells in zip(*part, strict=True))
+        head, *lines = [f"| {' | '.join(cells)} |" for i, cells in enumerate(zip(*part, strict=True))
+                        if not i or any(cells[1:])]
         tables.append("\n".join([head, "|---" * len(part) + "|", *lines]))
     return "\n\n".join(tables)
 
@@ -87,10 +88,12 @@ def title(model, page, variant, named=True):
     return f"[{name}]({link(model.folder, page)}){mark(model, variant)}"
 
 
-def length(entry):
-    """How long a training is, on a line of its own below a name: a phone has no room for further columns."""
-    parts = [updates(entry) and f"{updates(entry)} updates", minutes(entry) and f"{minutes(entry)} min"]
-    return "".join(f"<br>{part}" for part in [", ".join(filter(None, parts))] if part)
+def length(entry, seeds=False):
+    """How long a training is, and of how many seeds, on a line below a name: a phone has no room for more columns."""
+    n = len(entry["seeds"])
+    parts = [f"{n} seed{'s' * (n > 1)}" if seeds else "", updates(entry) and f"{updates(entry)} updates",
+             minutes(entry) and f"{minutes(entry)} min"]
+    return "<br>" + ", ".join(filter(None, parts)) if any(parts) else ""
 
 
 def image(model, page, width):
@@ -162,15 +165,15 @@ def metric_table(entries, marks):
     names = [name for name in found if name not in COLUMNS] + [name for name in COLUMNS if name in found]
     whole, split = ([name for name in names if (": " in name) == parted] for parted in (False, True))
     columns = {name.split(": ", 1)[1]: plain(heading(name).split(": ", 1)[1]) for name in split}
-    ends, rows, of_parts = ["seeds", "updates", "min"], [], []
+    rows, of_parts = [], []
     for variant, entry in entries.items():
-        name, end = plain(variant) + marks.get(variant, ""), [str(len(entry["seeds"])), updates(entry), minutes(entry)]
-        rows.append([name, *(cell(entry, metric) for metric in whole), *end])
+        name, more = plain(variant) + marks.get(variant, ""), length(entry, seeds=True)
+        rows.append([name + more, *(cell(entry, metric) for metric in whole)])
         for part in dict.fromkeys(metric.split(": ", 1)[0] for metric in entry["metrics"] if metric in split):
-            of_parts.append([f"{name}, {plain(part)}", *(cell(entry, f"{part}: {column}") for column in columns),
-                             *([] if whole else end)])
-    tables = [table(["", *(plain(heading(name)) for name in whole), *ends], rows)] if whole or not split else []
-    tables += [table(["", *columns.values(), *([] if whole else ends)], of_parts)] if split else []
+            of_parts.append([f"{name}, {plain(part)}" + ("" if whole else more),
+                             *(cell(entry, f"{part}: {column}") for column in columns)])
+    tables = [table(["", *(plain(heading(name)) for name in whole)], rows)] if whole or not split else []
+    tables += [table(["", *columns.values()], of_parts)] if split else []
     return "\n\n".join(tables)
 
 

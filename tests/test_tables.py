@@ -84,7 +84,8 @@ def test_a_copied_folder_gets_page_row_and_tile(tables, tmp_path, monkeypatch):
     page, readme = (mine / "README.md").read_text(), (tmp_path / "README.md").read_text()
     for part in ("title: My-GAN\n", "group: Yours\n", "idea: GAN: Generative Adversarial Networks, Goodfellow et al.",
                  "[arXiv 1406.2661](https://arxiv.org/abs/1406.2661)", "# My-GAN\n", "python My-GAN/train.py",
-                 'src="results/default/process.gif"', "| default † | 3.00 ± 0.50 |", "**default**: `python misc/seeds"):
+                 'src="results/default/process.gif"', "| default †<br>3 seeds, 1,500 updates | 3.00 ±",
+                 "**default**: `python misc/seeds"):
         assert part in page, part
     assert readme.startswith("# All\n") and readme.count("\ntext\n") == 3 and "old" not in readme
     assert '<a href="My-GAN"><img src="My-GAN/results/default/process.gif" alt="My-GAN" width="24%"></a>' in readme
@@ -98,7 +99,7 @@ def test_a_copied_folder_gets_page_row_and_tile(tables, tmp_path, monkeypatch):
     write(mine, {"default": entry(fid=(5.0, 5.0, 5.0), code=tables.measured.code(mine))})
     assert run(tables, monkeypatch) == 0
     changed = (mine / "README.md").read_text()
-    assert "# Changed" in changed and "| default | 5.00 ± 0.50 |" in changed and "†" not in changed
+    assert "# Changed" in changed and "| default<br>3 seeds, 1,500 updates | 5.00 ±" in changed and "†" not in changed
 
 
 def test_check_writes_nothing(tables, tmp_path, monkeypatch, capsys):
@@ -145,7 +146,8 @@ def test_odd_results_are_left_out_with_a_line_each(tables, tmp_path, monkeypatch
     for name in "BCD":
         assert sum(f" {name}/results/result.json is skipped: it is damaged" in line for line in said) == 1
     page = (folder / "README.md").read_text()
-    assert "| default † | 3.00 ± 0.50 |" in page and page.count("**default**") == 1 and "few" not in page
+    assert "| default †<br>3 seeds, 1,500 updates | 3.00 ± 0.50 |" in page
+    assert page.count("**default**") == 1 and "few" not in page
     assert not (tmp_path / "B" / "README.md").exists()
 
 
@@ -198,13 +200,13 @@ def test_blocks(tables, tmp_path, monkeypatch):
     correlations = "D: -1.00, -1.00, -1.00"
     assert f"| [First](../A) † | 1,500 | 3.00 ± 0.50 | 6.50 ± 0.50 | 0.800 ± 0.500 | 1 of 3 | {correlations} |" in misc
     assert "| [C](../C) † | 1,500 | 1.00 ± 0.50 | 6.50 ± 0.50 | 0.800 ± 0.500 | 1 of 3 |  |" in misc
-    assert misc.index("| real images |") < misc.index("| PCA |")
+    assert misc.index("| real images<br>") < misc.index("| PCA<br>")
 
-    assert a.index("| real images |") < a.index("| long † |") < a.index("| equal-time † |")
+    assert a.index("| real images<br>") < a.index("| long †<br>") < a.index("| equal-time †<br>")
     assert "a CPU; 1 thread; bf16; torch 2.9; 2026-01-02; commit abc1234" in a
     for row in ("| seed | 0 | 1 | 2 |", "| FID ↓ | 1.00 | 2.00 | 3.00 |", "| seconds | 600 | 600 | 600 |"):
         assert row in a
-    assert 'src="results/long/samples.png"' in a and "| default † | 0.9877 ± 0.0123 | 3 | 1,500 |" in b
+    assert 'src="results/long/samples.png"' in a and "| default †<br>3 seeds, 1,500 updates | 0.9877 ± 0.0123 |" in b
     assert "real images" not in b
 
 
@@ -233,13 +235,13 @@ def test_each_part_of_a_result_has_a_row(tables):
     of_parts = {name: {"mean": mean, "std": None, "seeds": [mean]} for name, mean in of_parts.items()}
     translated["metrics"] |= of_parts
     whole, parts = tables.metric_table({"default": translated}, {"default": " †"}).split("\n\n")
-    assert whole.splitlines()[0] == "|  | FID ↓ | IS ↑ | recall ↑ | seeds | updates |"
+    assert whole.splitlines()[0] == "|  | FID ↓ | IS ↑ | recall ↑ |"
+    assert whole.splitlines()[2].startswith("| default †<br>3 seeds, 1,500 updates | 3.00 ± 0.50 |")
     assert parts.splitlines() == ["|  | FID ↓ | label kept ↑ |", "|---|---|---|", "| default †, to b | 3.000 |  |",
                                   "| default †, to a | 5.000 | 0.9000 |"]
     translated["metrics"] = of_parts
     lines = tables.metric_table({"default": translated}, {}).splitlines()
-    assert lines[0] == "|  | FID ↓ | label kept ↑ | seeds | updates |"
-    assert lines[-1] == "| default, to a | 5.000 | 0.9000 | 3 | 1,500 |"
+    assert lines[-1] == "| default, to a<br>3 seeds, 1,500 updates | 5.000 | 0.9000 |"
 
 
 def test_numbers(tables):
