@@ -18,7 +18,7 @@ from seeds import code  # noqa: E402
 from misc import metrics, scorer  # noqa: E402
 
 # the metrics of all that generates; what else a train.py recorded has its own name
-COLUMNS = {"fid": "FID", "kid": "KID", "is": "IS", "precision": "precision", "recall": "recall",
+COLUMNS = {"fid": "FID", "is": "IS", "recall": "recall", "kid": "KID", "precision": "precision",
            "class_kl": "KL of classes", "nearest": "nearest", "agreement": "label agreement",
            "class_recall": "recall in a class", "class_spread": "spread in a class", "reading": "1-NN from samples"}
 DIGITS = {"fid": 2, "kid": 2, "is": 2, "precision": 3, "recall": 3, "class_kl": 4, "nearest": 2, "agreement": 4,

@@ -42,19 +42,24 @@ class Options:
 
 def table(heads, rows):
     """A Markdown table of cells that are Markdown, without its empty columns and rows; where it would be wider than a
-    page several, with the same first column."""
+    page several of about the same width, with the same first column."""
     def width(column):
         shown = [re.sub(r"\]\([^)]*\)", "", text) for text in column[1:]]
         longest = max(map(len, [*re.split("[ -]", column[0]), *(text[:14] for text in shown)]))  # what is longer wraps
         return PADDING + LETTER * longest
 
-    first, *columns = zip(heads, *rows, strict=True)
-    parts = [[first]]
-    for column in columns:
-        if any(column[1:]):
-            if sum(map(width, [*parts[-1], column])) > WIDTH:
+    def split(limit):
+        parts = [[first]]
+        for column in columns:
+            if sum(map(width, [*parts[-1], column])) > limit:
                 parts.append([[text.split("<br>")[0] for text in first]])
             parts[-1].append(column)
+        return parts
+
+    first, *columns = zip(heads, *rows, strict=True)
+    columns = [column for column in columns if any(column[1:])]
+    needed = len(split(WIDTH))
+    parts = next(parts for limit in range(WIDTH // 2, WIDTH + 1) if len(parts := split(limit)) <= needed)
     tables = []
     for part in parts:
         head, *lines = [f"| {' | '.join(cells)} |" for i, cells in enumerate(zip(*part, strict=True))
