@@ -49,15 +49,18 @@ def table(heads, rows):
         return PADDING + LETTER * longest
 
     def split(limit):
-        parts = [[first]]
-        for column in columns:
-            if sum(map(width, [*parts[-1], column])) > limit:
-                parts.append([[text.split("<br>")[0] for text in first]])
+        parts, taken = [[first]], width(first)
+        for column, size in zip(columns, sizes, strict=True):
+            if taken + size > limit:
+                parts.append([bare])
+                taken = width(bare)
             parts[-1].append(column)
+            taken += size
         return parts
 
     first, *columns = zip(heads, *rows, strict=True)
     columns = [column for column in columns if any(column[1:])]
+    bare, sizes = [text.split("<br>")[0] for text in first], list(map(width, columns))
     needed = len(split(WIDTH))
     parts = next(parts for limit in range(WIDTH // 2, WIDTH + 1) if len(parts := split(limit)) <= needed)
     tables = []
