@@ -6,13 +6,13 @@ import copy
 import torch
 from torch import nn
 
-from common.blocks import AtLeastFloat32, Conv2d, ConvTranspose2d, initialize, leaky, stage_widths
+from common.blocks import AtLeastFloat32, Conv2d, ConvTranspose2d, leaky, stage_widths
 from common.updates import evaluating
 
 FIT = 200  # steps in which `translate` looks for z
 
 
-def build(latent_dim=100, channels_a=1, channels_b=1, image_size=32, classes=10, shared=4, g_width=32, d_width=32,
+def build(latent_dim=100, channels_a=1, channels_b=1, image_size=32, classes=10, shared=4, g_width=48, d_width=32,
           average=True):
     """G: z (N, latent_dim) -> a pair of images, of a (N, channels_a, S, S) and of b, in [0, 1].
     D: images and their domain, "a" or "b" -> logits (N, 1), features (N, F), logits of the classes (N, classes).
@@ -21,8 +21,8 @@ def build(latent_dim=100, channels_a=1, channels_b=1, image_size=32, classes=10,
     shared: how many of G's layers both domains share, from z on. g_width, d_width: channels of the stages next to the
     images; the others have 2, 4, ... times as many."""
     channels = {"a": channels_a, "b": channels_b}
-    nets = {"G": initialize(Generator(latent_dim, channels, stage_widths(image_size, g_width)[::-1], shared), "he"),
-            "D": initialize(Discriminator(channels, stage_widths(image_size, d_width), classes), "he")}
+    nets = {"G": Generator(latent_dim, channels, stage_widths(image_size, g_width)[::-1], shared),
+            "D": Discriminator(channels, stage_widths(image_size, d_width), classes)}
     if average:
         nets |= {f"{name}_ema": copy.deepcopy(nets[name]) for name in "GD"}
     return nets

@@ -14,7 +14,7 @@ Departures:
 - Networks are those of the GAN (the paper's: 5 x 5 convolutions, dropout and no BatchNorm in D);
   BatchNorm sees one domain at a time.
 - Adam's learning rate is 1e-3 and falls at the end, its betas are (0, 0.99), in batches of 32 (the paper: 2e-4,
-  (0.5, 0.999), 128); weights start after He et al.
+  (0.5, 0.999), 128).
 - D sees images through constant noise (Sonderby et al. 2016, arXiv 1610.04490, who let it fall).
 - Samples come from a moving average of G, what D reads from one of D.
 """
@@ -52,8 +52,8 @@ class Options(BaseOptions):
     lr_fall: Share = 0.25  # the share of the run, at its end, over which it falls linearly to 0
     beta1: Decay = 0.0  # Adam's decay of the gradient's mean
     beta2: Decay = 0.99  # Adam's decay of the gradient's square
-    instance_noise: NonNegative = 0.1  # standard deviation of the noise on the images, real or not, that D sees
-    g_width: Count = 32  # channels of G's last stage
+    instance_noise: NonNegative = 0.2  # standard deviation of the noise on the images, real or not, that D sees
+    g_width: Count = 48  # channels of G's last stage
     d_width: Count = 32  # channels of D's first stage
     ema: Decay = 0.999  # decay of the moving averages of G and D; 0: G and D themselves
 

@@ -675,7 +675,7 @@ def test_cogan(one_update, labels_of):
     fakes = G(torch.randn(32, 100).double())
 
     def noisy(x):
-        return x + 0.1 * randn_like(x)
+        return x + 0.2 * randn_like(x)
 
     reals = [D(noisy(x), domain) for x, domain in zip((a, b), "ab", strict=True)]
     false = [D(noisy(x.detach()), domain) for x, domain in zip(fakes, "ab", strict=True)]
