@@ -8,18 +8,18 @@ from common.blocks import AtLeastFloat32, Conv2d, ConvTranspose2d, Patches, init
 from common.updates import evaluating
 
 
-def build(channels_a=1, channels_b=1, image_size=32, width=32, d_width=32, shared=True, average=True):
+def build(channels_a=1, channels_b=1, image_size=32, width=32, d_width=32, d_stages=3, shared=True, average=True):
     """E: images and their domain, "a" or "b" -> mu (N, 2 width, S / 4, S / 4), the mean of their code z ~ N(mu, I).
     G: codes and a domain -> images of it (N, C, S, S) in [0, 1].
-    D_a, D_b: images of a, of b -> logits (N, 1, S / 4, S / 4), one a patch.
+    D_a, D_b: images of a, of b -> logits (N, 1, h, w), one a patch.
     E_ema, G_ema (where average): copies of E and G, to hold the moving averages of their weights.
 
-    width, d_width: channels of the stages next to the images. shared: whether the domains share E's last layers and G's
-    first ones."""
+    width, d_width: channels of the stages next to the images. d_stages: of D_a and D_b, see `Patches`. shared: whether
+    the domains share E's last layers and G's first ones."""
     channels = {"a": channels_a, "b": channels_b}
     nets = {"E": Encoder(channels, width, shared), "G": Decoder(channels, width, shared),
-            "D_a": Patches(channels_a, d_width, norm=nn.InstanceNorm2d),
-            "D_b": Patches(channels_b, d_width, norm=nn.InstanceNorm2d)}
+            "D_a": Patches(channels_a, d_width, d_stages, norm=nn.InstanceNorm2d),
+            "D_b": Patches(channels_b, d_width, d_stages, norm=nn.InstanceNorm2d)}
     nets = {name: initialize(net, "he") for name, net in nets.items()}
     if average:
         nets |= {f"{name}_ema": copy.deepcopy(nets[name]) for name in "EG"}

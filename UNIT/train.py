@@ -14,8 +14,7 @@ Departures:
 - L1 and KL are means over pixels and over dimensions (the paper: of the likelihood, which are sums); images lie in
   [0, 1] behind a sigmoid, so lambda_2 and lambda_4 are 200 (tanh, 100).
 - Networks for 32 x 32, with one residual block each in E and G (the paper: four); E's last layer has no normalisation.
-- Adam's learning rate is 5e-4 and falls at the end, its betas are (0, 0.99), in batches of 32 (the paper: 1e-4,
-  (0.5, 0.999), 1); weights start after He et al.
+- Adam 5e-4, falling at the end, betas (0, 0.99), batches of 32 (1e-4, (0.5, 0.999), 1); first weights after He et al.
 - Translations come from moving averages of E and G, and of mu.
 """
 
@@ -53,14 +52,15 @@ class Options(BaseOptions):
     beta2: Decay = 0.99  # Adam's decay of the gradient's square
     width: Count = 32  # channels of E's first and G's last hidden stage
     d_width: Count = 32  # channels of the discriminators' first stages
+    d_stages: Count = 3  # their halvings: 1, 2 or 3 give patches of 8, 18 or 38 pixels
     ema: Decay = 0.999  # decay of the moving averages of E and G that translate; 0: E and G themselves
 
 
 def main():
     run = Run(Options, __file__)
     opt = run.options
-    nets = run.networks(model.build, width=opt.width, d_width=opt.d_width, shared=opt.shared, average=opt.ema > 0,
-                       **run.image)
+    nets = run.networks(model.build, width=opt.width, d_width=opt.d_width, d_stages=opt.d_stages, shared=opt.shared,
+                       average=opt.ema > 0, **run.image)
     E, G, D_a, D_b = (nets[name] for name in ("E", "G", "D_a", "D_b"))
     t = run.tensor("t", 0.0)  # updates so far, a tensor so that the update can be one CUDA graph
     lr = run.schedule(lambda share: opt.lr * min(1, (1 - share) / opt.lr_fall))  # share: of the run, done

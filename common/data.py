@@ -71,6 +71,10 @@ class Dataset:
         """The data set of some of the images: which is a slice or a tensor of indices."""
         return Dataset(self.images[which], self.labels[which], self.classes)
 
+    def for_tests(self):
+        """This one: of a pair of domains, the second one's images become counterparts of the first one's."""
+        return self
+
     def stratified(self, n, seed):
         """The data set of n images, drawn by the seed: of each class as many, or of some, also drawn, one more.
 
@@ -174,10 +178,11 @@ class Source:
 
 
 def hold_out(dataset, n):
-    """All but the last n images, of a pair those of both, and these. Raises InputError where that leaves none."""
+    """All but the last n images, of a pair those of both, and these, of a pair as test images. Raises InputError where
+    that leaves none."""
     if n >= len(dataset):
         raise InputError(f"--holdout: leaves none of the {len(dataset):,} training images")
-    return (dataset[:-n], dataset[-n:]) if n else (dataset, dataset[:0])
+    return (dataset[:-n], dataset[-n:].for_tests()) if n else (dataset, dataset[:0])
 
 
 def resize(images, size):

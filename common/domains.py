@@ -54,6 +54,10 @@ class Pair:
         """The same slice of both."""
         return replace(self, a=self.a[which], b=self.b[which])
 
+    def for_tests(self):
+        """With counterparts in the same place, where there are such: of unpaired training images there are none."""
+        return replace(self, b=mapped(self.a, self.exact)) if self.exact else self
+
 
 def inverted(images):
     """Black for white."""
@@ -130,5 +134,9 @@ def load(name, paired, dataset, root, train=True, image_size=32):
     split = train and not paired
     half = len(a) // 2
     b = a[half:] if split else a
-    counterparts = data.Dataset(MAPS[name](b.images), b.labels, b.classes)
-    return Pair(a[:half] if split else a, counterparts, MAPS[name], paired)
+    return Pair(a[:half] if split else a, mapped(b, MAPS[name]), MAPS[name], paired)
+
+
+def mapped(dataset, exact):
+    """The counterparts of a data set's images, by a map."""
+    return data.Dataset(exact(dataset.images), dataset.labels, dataset.classes)

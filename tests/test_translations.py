@@ -88,8 +88,9 @@ def test_generate_translates_test_images(tmp_path, trained, name, direction):
         found = arrays["images"], arrays["source"]
     kind = "coloured" if name == "CycleGAN" else "mosaic"
     digits = data.load("digits", None)
-    held_out = domains.load(kind, name == "pix2pix", "digits", None)
-    source = held_out.sets["ab".index(direction[0])][-len(held_out) + 60:][:20].images  # of --holdout
+    pair = domains.load(kind, name == "pix2pix", "digits", None)
+    held_out = data.hold_out(pair, len(pair) - 60)[1]
+    source = held_out.sets["ab".index(direction[0])][:20].images
     assert (found[1] == source.numpy()).all() and len(digits) == 1500
     assert found[0].shape == (20, 3 if direction == "ab" and name == "CycleGAN" else 1, 32, 32)
     assert run_here(GENERATE, *asked, "--out", tmp_path / "x.png")[0] == 0
