@@ -13,7 +13,7 @@ while D_a and D_b tell translations from real images.
 Departures:
 - L1 and KL are means over pixels and over dimensions (the paper: of the likelihood, which are sums); images lie in
   [0, 1] behind a sigmoid, so lambda_2 and lambda_4 are 200 (tanh, 100).
-- Networks for 32 x 32, with one residual block each in E and G (the paper: four); E's last layer has no normalisation.
+- Networks for 32 x 32: one residual block each in E and G (the paper: four); E ends without normalisation; D sees all.
 - Adam 5e-4, falling at the end, betas (0, 0.99), batches of 32 (1e-4, (0.5, 0.999), 1); first weights after He et al.
 - Translations come from moving averages of E and G, and of mu.
 """
