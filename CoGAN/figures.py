@@ -22,7 +22,7 @@ def alike(a, b):
     """(share of pixels that agree, intersection over union of the ink) of images in [0, 1], ink above one half, without
     the border of 2 pixels that was added to them."""
     a, b = (part[:, :, 2:-2, 2:-2].amax(1) > 0.5 for part in (a, b))
-    return (a == b).float().mean(), (a & b).sum() / (a | b).sum()
+    return (a == b).float().mean(), (a & b).sum() / (a | b).sum().clamp(min=1)
 
 
 def draw(run, nets):
