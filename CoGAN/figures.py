@@ -20,7 +20,7 @@ def accuracy(nets, data, domain):
 
 def alike(a, b):
     """(share of pixels that agree, intersection over union of the ink) of images in [0, 1], ink above one half, without
-    the border of 2 pixels that was added to them."""
+    the border of 2 pixels that was added to them; 0 where none has ink."""
     a, b = (part[:, :, 2:-2, 2:-2].amax(1) > 0.5 for part in (a, b))
     return (a == b).float().mean(), (a & b).sum() / (a | b).sum().clamp(min=1)
 

@@ -72,7 +72,7 @@ class Dataset:
         return Dataset(self.images[which], self.labels[which], self.classes)
 
     def for_tests(self):
-        """This one: of a pair of domains, the second one's images become counterparts of the first one's."""
+        """This one: only a pair of domains has to be made into one of counterparts."""
         return self
 
     def stratified(self, n, seed):

@@ -167,10 +167,13 @@ def overview(page, models, baselines):
 
 
 def metric_table(entries, marks):
-    """Every metric of entries, {name: entry}, but those of `labels_table`, a row each; marks: {name: what follows}.
+    """Every metric of entries, {name: entry}, but those of `labels_table`, a row each; marks: {name: what follows}. A
+    model's own come first, and last what its headline variant, the first that is not of real images, does not have.
     Metrics "PART: NAME", say of one direction of translation, are in a table of their own, a row a part."""
     found = dict.fromkeys(name for entry in entries.values() for name in entry["metrics"] if not named(name))
-    names = [name for name in found if name not in COLUMNS] + [name for name in COLUMNS if name in found]
+    headline = next((entry["metrics"] for name, entry in entries.items() if name != REAL), {})
+    own, more = ([name for name in found if name not in COLUMNS and (name in headline) == has] for has in (True, False))
+    names = own + [name for name in COLUMNS if name in found] + more
     whole, split = ([name for name in names if (": " in name) == parted] for parted in (False, True))
     columns = {name.split(": ", 1)[1]: plain(heading(name).split(": ", 1)[1]) for name in split}
     rows, of_parts = [], []
