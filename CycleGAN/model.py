@@ -8,7 +8,7 @@ from common.blocks import AtLeastFloat32, Conv2d, ConvTranspose2d, Patches, init
 from common.updates import evaluating
 
 
-def build(channels_a=1, channels_b=1, image_size=32, width=32, d_width=32, d_stages=2, blocks=2, average=True):
+def build(channels_a=1, channels_b=1, image_size=32, width=32, d_width=32, d_stages=3, blocks=2, average=True):
     """G: images of a (N, channels_a, S, S) -> images of b in [0, 1]; F: from b to a.
     D_a, D_b: images of a, of b -> scores (N, 1, h, w), any number, one a patch.
     G_ema, F_ema (where average): copies of G and F, to hold the moving averages of their weights.

@@ -12,7 +12,7 @@ Half of the generated images that D_a and D_b see come from a pool of older ones
 
 Departures:
 - lambda is 4, for images in [0, 1] behind a sigmoid (the paper: 10 for tanh, which is 20 here).
-- Networks for 32 x 32, with two residual blocks and patches of 18 pixels (the paper: 256 x 256, nine, 70).
+- Two residual blocks, and patches of 38 pixels, which is all of a 32 x 32 image (the paper: 256 x 256, nine, 70).
 - Adam's learning rate is 5e-4, its betas are (0, 0.99), in batches of 32 (the paper: 2e-4, (0.5, 0.999), 1); weights
   start after He et al. (the paper: N(0, 0.02)).
 - No identity term (the paper has one for paintings alone).
@@ -49,7 +49,7 @@ class Options(BaseOptions):
     beta2: Decay = 0.99  # Adam's decay of the gradient's square
     width: Count = 32  # channels of G's and F's first and last stages
     d_width: Count = 32  # channels of the discriminators' first stages
-    d_stages: Count = 2  # the discriminators' halvings: 1, 2 or 3 give patches of 8, 18 or 38 pixels
+    d_stages: Count = 3  # the discriminators' halvings: 1, 2 or 3 give patches of 8, 18 or 38 pixels
     blocks: Count = 2  # residual blocks
     ema: Decay = 0.999  # decay of the moving averages of G and F that translate; 0: G and F themselves
 

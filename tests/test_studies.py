@@ -342,3 +342,18 @@ def test_a_run_of_the_depths(study, flags):
     z, label = torch.randn(6, 100), torch.zeros(6, dtype=torch.int64)
     alike = torch.allclose(G.train()(z, label)[:2], G(torch.cat([z[:2], -z[2:]]), label)[:2], atol=1e-5)
     assert alike == row.virtual
+
+
+def test_what_is_read_digit_by_digit(study):
+    """A classifier that reads the number in the corner, on images of which every second 3 says 5."""
+    labels = torch.arange(10).repeat(4)
+    images = torch.zeros(40, 1, 32, 32, dtype=torch.uint8)
+    images[:, 0, 0, 0] = labels.to(torch.uint8)
+    images[[3, 13], 0, 0, 0] = 5
+
+    def classify(x):
+        return F.one_hot((x[:, 0, 0, 0] * 255).round().long(), 10).float()
+
+    found = study("reading").described(images, labels, classify)
+    assert found["Classification"] == pytest.approx(38 / 40)
+    assert found["Classification, by digit"] == pytest.approx([0.5 if digit == 3 else 1 for digit in range(10)])
