@@ -1,6 +1,7 @@
 """What the studies count, on inputs whose answer is known."""
 
 import copy
+import json
 import math
 import statistics
 
@@ -13,6 +14,7 @@ from torch import nn
 
 from common import data
 from common.models import load_file
+from common.options import InputError
 
 STUDIES = ROOT / "misc" / "studies"
 
@@ -342,6 +344,37 @@ def test_a_run_of_the_depths(study, flags):
     z, label = torch.randn(6, 100), torch.zeros(6, dtype=torch.int64)
     alike = torch.allclose(G.train()(z, label)[:2], G(torch.cat([z[:2], -z[2:]]), label)[:2], atol=1e-5)
     assert alike == row.virtual
+
+
+def test_seeds_that_are_there_are_not_trained_again(study, monkeypatch, tmp_path):
+    """Seed 1 after seed 0: only seed 1 is trained, the mean is that of both, the picture stays seed 0's. Of another
+    number of updates both are new. A damaged file is one line."""
+    depth, seen = study("depth"), []
+    digits = data.Dataset(torch.zeros(10, 1, 32, 32, dtype=torch.uint8), torch.arange(10), tuple("0123456789"))
+    monkeypatch.setattr(depth.Options, "mnist", lambda self, train=True: digits)
+    monkeypatch.setattr(depth.Options, "out", tmp_path)
+    monkeypatch.setattr(depth, "ROWS", {"shallow": depth.Row((8, 4))})
+    monkeypatch.setattr(depth, "trained", lambda row, images, updates, seed: (
+        seen.append(seed), None, torch.full((updates, 2), seed + 1.0)))
+    monkeypatch.setattr(depth, "described", lambda G, source, losses, real, seed: depth.balance(losses))
+    monkeypatch.setattr(depth, "drawn", lambda G, n, seed: torch.zeros(n, 1, 32, 32))
+
+    def run(*flags):
+        monkeypatch.setattr("sys.argv", ["depth.py", *flags])
+        depth.main()
+        return json.loads((tmp_path / "depth.json").read_text())
+
+    run("--seeds", "0", "--updates", "200")
+    picture = (tmp_path / "depth_losses.png").read_bytes()
+    found = run("--seeds", "0", "1", "--updates", "200")
+    assert seen == [0, 1] and found["mean"]["shallow"]["D"] == 1.5 and list(found["seeds"]) == ["0", "1"]
+    assert (tmp_path / "depth_losses.png").read_bytes() == picture
+    assert list(run("--seeds", "1", "--updates", "400")["seeds"]) == ["1"] and seen == [0, 1, 1]
+    (tmp_path / "depth.json").write_text("{")
+    with pytest.raises(InputError, match="depth.json is damaged"):
+        run()
+    with pytest.raises(InputError, match="--updates: 200 or more"):
+        run("--updates", "199")
 
 
 def test_what_is_read_digit_by_digit(study):

@@ -1,5 +1,6 @@
 """What the studies share: their options, the model that each is about, where they write."""
 
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ sys.path.insert(0, str(ROOT))
 from common import data, trained  # noqa: E402
 from common.log import environment, write_json  # noqa: E402
 from common.models import load_file  # noqa: E402
-from common.options import Seed  # noqa: E402
+from common.options import InputError, Seed  # noqa: E402
 from misc import scorer  # noqa: E402
 from misc.places import find_checkpoint, misc_folder  # noqa: E402
 
@@ -49,6 +50,15 @@ class Study:
         place = misc_folder(ROOT, self.publish)
         place.mkdir(parents=True, exist_ok=True)
         return place
+
+    def kept(self, name, **asked):
+        """What `write` left before, where it was asked for the same; else {}. Raises InputError of a damaged file."""
+        path = self.out / f"{name}.json"
+        try:
+            before = json.loads(path.read_text("utf-8")) if path.exists() else {}
+            return before if all(before.get(key) == value for key, value in asked.items()) else {}
+        except (OSError, ValueError, AttributeError, RecursionError) as error:
+            raise InputError(f"{path} is damaged ({error}); move it away") from None
 
     def write(self, name, found):
         """Writes what was found, plain data, to <name>.json, and returns the path."""
