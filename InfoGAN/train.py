@@ -8,12 +8,11 @@ V is the GAN's; Q(c|x) is a softmax, Q(u|x) normal with the standard deviation 1
 lambda L_I, too, so that Q and all of D learn to read; G's step moves G alone. G ascends log D(G).
 Departures:
 - D's step and G's share z and the codes; z has 8 numbers (the paper: 62), which leaves more to the category.
-- For half of the run D sees all images turned, sheared, scaled and moved at random, then ever less, so that a category
-  is no way of writing (--distortion 0: not); as that fades, to 0 after three quarters, the weight of log Q(u|x) grows.
+- For half of the run D sees all images turned, sheared, scaled and moved at random, then ever less, to 0 after three
+  quarters, so that a category is no way of writing (--distortion 0: not). log Q(u_1|x) gets its weight in the second
+  quarter, when the width of strokes is left to it, log Q(u_2|x) as the distortions fade and slants are seen.
 - Adam, 1e-3 for both, falling at the end, betas (0, 0.99), in batches of 64 (the paper: 2e-4 for D, 1e-3 for G, 128).
-- The paper's networks, half as wide (--width 64: as wide), with weights that start after He et al.
-- D sees images through noise; samples come from a moving average of G (--instance-noise 0, --ema 0: without).
---info 0: nothing makes the codes show; Q then learns, beside the game, to read what shows of them anyway.
+- The paper's networks, half as wide, from weights after He et al.; D sees noisy images; a mean of G's weights samples.
 """
 
 import math
@@ -41,8 +40,8 @@ class Options(BaseOptions):
     latent_dim: Count = 8  # dimension of z
     codes: Count = 10  # values of the categorical code
     continuous: Count = 2  # how many continuous codes
-    info: NonNegative = 1.0  # lambda, weight of the information term
-    info_u: NonNegative = 0.2  # weight of the continuous codes in it, at the end
+    info: NonNegative = 1.0  # lambda, weight of the information term; 0: nothing makes the codes show
+    info_u: NonNegative = 1.0  # weight of the continuous codes in it
     lr: Positive = 1e-3  # Adam's learning rate, of both
     lr_fall: Share = 0.25  # the share of the run, at its end, over which it falls linearly to 0
     distortion: NonNegative = 1.0  # at first: 1 is up to 20 degrees, 20% in size, a shear of 0.5, 2 pixels
@@ -62,6 +61,7 @@ def main():
     adam_g = run.optimizer(Adam, G, lr=lr, betas=(0.0, 0.99))
     adam_d = run.optimizer(Adam, D, Q, lr=lr, betas=(0.0, 0.99))
     early = run.schedule(lambda share: min(1, max(0, 3 - 4 * share)))  # 1 in the first half, 0 in the last quarter
+    settled = run.schedule(lambda share: min(1, max(0, 4 * share - 1)))  # 0 in the first quarter, 1 from half on
     grid = model.grid(opt.codes, run.noise(10, opt.latent_dim + opt.continuous), opt.latent_dim)
 
     def uniform_like(x, dim):  # (N, dim) in [-1, 1], a row for each of the N images of x
@@ -73,8 +73,8 @@ def main():
 
     def information(features, c, u):  # of c and of u: L_I in nats, but for u's constants; and -log Q, but for constants
         logits, mean = Q(features)
-        of_c, of_u = F.cross_entropy(logits, c), 0.5 * (mean - u).square().sum(1).mean()
-        return math.log(opt.codes) - of_c, of_c + opt.info_u * (1 - early) * of_u
+        of_c, of_u = F.cross_entropy(logits, c), 0.5 * (mean - u).square().mean(0)
+        return math.log(opt.codes) - of_c, of_c + opt.info_u * (settled * of_u[:1].sum() + (1 - early) * of_u[1:].sum())
 
     @run.step
     def update(x):

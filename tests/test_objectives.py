@@ -227,16 +227,17 @@ def test_class_accuracy_of_the_acgan():
     assert figures.class_accuracy(Reads(1, 1), data.Dataset(images, classes)) == pytest.approx(2 / 3)
 
 
-@pytest.mark.parametrize("info", [0.5, 0])
-def test_infogan(one_update, monkeypatch, info):
+@pytest.mark.parametrize("info, share, weights, strength", [
+    (0.5, 0.625, (0.6, 0.3), 0.5), (0, 0.625, (0.6, 0.3), 0.5), (0.5, 0.375, (0.3, 0), 1)])
+def test_infogan(one_update, monkeypatch, info, share, weights, strength):
     """Both steps ascend log Q = log softmax(logits)_c + w log N(u; mean, 1), D's the reader's weights and all of D;
-    with lambda 0 Q alone learns, on features that it does not move. After 5/8 of a run w and the distortions of all
-    that D sees are half of what they are at most."""
+    with lambda 0 Q alone learns, on features that it does not move. After a share of the run w, of each number of u, is
+    this, and the distortions of all that D sees are of this strength."""
     strengths = []
-    monkeypatch.setattr(Run, "schedule", lambda run, function: torch.tensor(float(function(0.625))))
+    monkeypatch.setattr(Run, "schedule", lambda run, function: torch.tensor(float(function(share))))
     monkeypatch.setattr(common, "distorted", lambda x, *limits: strengths.append([*map(float, limits)]) or x)
     nets, after, x, losses, states = one_update("InfoGAN", {}, "--lr", 2e-4, "--info", info, "--info-u", 0.6)
-    assert strengths == [pytest.approx([10, 0.1, 0.25, 1])] * 3
+    assert strengths == [pytest.approx([strength * limit for limit in (20, 0.2, 0.5, 2)])] * 3
     x, z, u = x.double(), 2 * torch.rand(32, 8).double() - 1, 2 * torch.rand(32, 2).double() - 1
     c = torch.randint(10, (32,))
     noise = [0.1 * torch.randn(x.shape).double() for _ in range(3)]
@@ -246,8 +247,8 @@ def test_infogan(one_update, monkeypatch, info):
     def log_q(features):
         """(log Q(c|x), the weighted log Q(u|x) without its constant)."""
         logits, mean = Q(features)
-        of_u = dist.Normal(mean, 1).log_prob(u).sum(1) + math.log(2 * math.pi)
-        return dist.Categorical(logits=logits).log_prob(c).mean(), 0.3 * of_u.mean()
+        of_u = dist.Normal(mean, 1).log_prob(u) + math.log(2 * math.pi) / 2
+        return dist.Categorical(logits=logits).log_prob(c).mean(), (of_u @ torch.tensor(weights).double()).mean()
 
     (real, _), (generated, features) = D(x + noise[0]), D(fake.detach() + noise[1])
     p, q = torch.sigmoid(real), torch.sigmoid(generated)
