@@ -9,8 +9,8 @@ beside them.
 
 Of the second half of the updates: the mean losses of D (of a real and a generated image together) and of G; imbalance,
 the distance of G's from half of D's; swing, the standard deviation of the means of 50 updates, of both losses. Then
-FID, IS, recall, and how much more alike two images of one batch are than two of different batches. A seed takes an hour
-and a half; those that depth.json has, of as many updates, are not trained again."""
+FID, IS, recall, and how much more alike two images of one batch are than two of different batches. A seed takes three
+quarters of an hour; those that depth.json has, of as many updates, are not trained again."""
 
 import copy
 import statistics
