@@ -227,6 +227,21 @@ def test_a_collapse_is_a_loss_of_digits(study):
     assert found["digits"] == 1 and max(found["shares"]) == 1
 
 
+def test_a_course_that_is_there_is_not_trained_again(study, monkeypatch, tmp_path):
+    collapse, seen = study("collapse"), []
+    digits = data.Dataset(torch.zeros(10, 1, 32, 32, dtype=torch.uint8), torch.arange(10))
+    monkeypatch.setattr(collapse.Options, "mnist", lambda self, train=True: digits)
+    monkeypatch.setattr(collapse.Options, "out", tmp_path)
+    monkeypatch.setattr(collapse, "course", lambda opt, seed, real: seen.append(seed) or [
+        {"update": 5, "digits": 9 - seed, "recall": 0.1, "D": 1.0, "G": 2.0}])
+    for seeds in (["0"], ["1", "0"]):
+        monkeypatch.setattr("sys.argv", ["collapse.py", "--seeds", *seeds])
+        collapse.main()
+    assert seen == [0, 1] and (tmp_path / "collapse.png").exists()
+    courses = json.loads((tmp_path / "collapse.json").read_text())["courses"]
+    assert {seed: points[0]["digits"] for seed, points in courses.items()} == {"0": 9, "1": 8}
+
+
 def test_two_samples_that_are_alike_or_not(study):
     two_sample = study("embeddings").two_sample
     a, b = torch.randn(2, 400, 3, generator=seeded())
