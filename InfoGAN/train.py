@@ -12,7 +12,7 @@ Departures:
   quarters, so that a category is no way of writing (--distortion 0: not). log Q(u_1|x) gets its weight in the second
   quarter, when the width of strokes is left to it, log Q(u_2|x) as the distortions fade and slants are seen.
 - Adam, 1e-3 for both, falling at the end, betas (0, 0.99), in batches of 64 (the paper: 2e-4 for D, 1e-3 for G, 128).
-- The paper's networks, half as wide, from weights after He et al.; D sees noisy images; a mean of G's weights samples.
+- The paper's networks, half as wide, from weights after He et al.; D sees noisy images; G_ema draws the samples.
 """
 
 import math

@@ -388,6 +388,9 @@ def test_seeds_that_are_there_are_not_trained_again(study, monkeypatch, tmp_path
     (tmp_path / "depth.json").write_text("{")
     with pytest.raises(InputError, match="depth.json is damaged"):
         run()
+    (tmp_path / "depth.json").write_text('{"updates": 2000, "seeds": [0]}')
+    with pytest.raises(InputError, match="depth.json is damaged"):
+        run()
     with pytest.raises(InputError, match="--updates: 200 or more"):
         run("--updates", "199")
 

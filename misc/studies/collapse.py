@@ -11,6 +11,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -98,7 +99,7 @@ def main():
         opt.updates, opt.every, opt.seeds = opt.updates // 10, opt.every // 5, opt.seeds[:1]
     real = scorer.score(opt.mnist(train=False).images[:2_000])[0]
     asked = {"flags": FLAGS, "updates": opt.updates, "every": opt.every}
-    courses = opt.kept("collapse", **asked).get("courses", {})
+    courses = opt.kept("collapse", "courses", dict[str, list[dict[str, Any]]], **asked)
     for seed in opt.seeds:
         courses[str(seed)] = courses.get(str(seed)) or course(opt, seed, real)
         save(opt.out / "collapse.png", drawing(courses))

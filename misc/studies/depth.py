@@ -165,7 +165,7 @@ def main():
     if opt.updates < 200:
         raise InputError("--updates: 200 or more, as losses swing over means of 50 in the second half")
     images, real = opt.mnist().images, scorer.score(opt.mnist(train=False).images)[0]
-    found = opt.kept("depth", updates=opt.updates).get("seeds", {})
+    found = opt.kept("depth", "seeds", dict[str, dict[str, dict[str, float]]], updates=opt.updates)
     for seed in opt.seeds:
         if str(seed) in found:
             continue

@@ -68,7 +68,7 @@ def main():
     opt = parse(Options)
     if opt.quick:
         opt.n = min(opt.n, 1_000)
-    _, nets = opt.networks("Classification", opt.classifier)
+    _, nets = opt.networks("Classification", opt.classifier or opt.left("Classification"))
     test = opt.mnist(train=False)
     images, labels = test.images[:opt.n], test.labels[:opt.n]
     left = sorted((ROOT / opt.model / "checkpoints" / "seeds").glob("*/0/checkpoints/checkpoint.pt"))

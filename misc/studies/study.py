@@ -1,18 +1,19 @@
 """What the studies share: their options, the model that each is about, where they write."""
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from typing_extensions import TypedDict
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "misc")]
 from common import data, trained  # noqa: E402
 from common.log import environment, write_json  # noqa: E402
 from common.models import load_file  # noqa: E402
-from common.options import InputError, Seed  # noqa: E402
+from common.options import Seed  # noqa: E402
 from misc import scorer  # noqa: E402
 from misc.places import find_checkpoint, misc_folder  # noqa: E402
 
@@ -31,12 +32,13 @@ class Study:
 
     def networks(self, name, checkpoint=None):
         """(the module of a model's model.py, its trained networks, on the CPU, in eval mode and frozen)."""
-        folder = ROOT / name
-        path = checkpoint or self.checkpoint
-        if path is None:
-            left = folder / "checkpoints" / "seeds" / "default" / "0"
-            path = find_checkpoint(left if left.exists() else folder)
-        return load_file(folder / "model.py"), trained(name, path, torch.device("cpu"))
+        path = checkpoint or self.checkpoint or self.left(name)
+        return load_file(ROOT / name / "model.py"), trained(name, path, torch.device("cpu"))
+
+    def left(self, name):
+        """The checkpoint that a model's misc/seeds.py or train.py left."""
+        of_seed = ROOT / name / "checkpoints" / "seeds" / "default" / "0"
+        return find_checkpoint(of_seed if of_seed.exists() else ROOT / name)
 
     def mnist(self, train=True):
         return data.load("mnist", data.data_dir(self.data_dir), train)
@@ -51,14 +53,16 @@ class Study:
         place.mkdir(parents=True, exist_ok=True)
         return place
 
-    def kept(self, name, **asked):
-        """What `write` left before, where it was asked for the same; else {}. Raises InputError of a damaged file."""
+    def kept(self, name, part, form, **asked):
+        """A part of what `write` left before, of a form (a type), where it was asked for the same; else {}. Raises
+        InputError of a damaged file."""
+        from seeds import read
+
         path = self.out / f"{name}.json"
-        try:
-            before = json.loads(path.read_text("utf-8")) if path.exists() else {}
-            return before if all(before.get(key) == value for key, value in asked.items()) else {}
-        except (OSError, ValueError, AttributeError, RecursionError) as error:
-            raise InputError(f"{path} is damaged ({error}); move it away") from None
+        before = read(path, dict[str, Any])
+        if any(before.get(key) != value for key, value in asked.items()):
+            return {}
+        return read(path, TypedDict("Kept", {part: form}))[part]
 
     def write(self, name, found):
         """Writes what was found, plain data, to <name>.json, and returns the path."""
