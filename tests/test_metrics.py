@@ -150,6 +150,7 @@ def cases():
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(metrics, "kid", functools.partial(metrics.kid, subsets=10))  # 100 take most of the time
+        patch.setattr(scorer, "score", functools.cache(scorer.score))  # the real ones once
         return {name: metrics.measure(part, real, train.images) for name, part in images.items()}
 
 
