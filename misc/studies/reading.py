@@ -60,7 +60,7 @@ def drawing(rows):
     ax.set(xlabel="digit that was asked for", ylabel="read as another digit (%), logarithmic", xticks=range(10),
            yscale="symlog", ylim=(0, 100), title="as read by a classifier that took no part")
     ax.set_yticks((0, 1, 10, 100), ("0", "1", "10", "100"))
-    ax.legend(fontsize=8)
+    ax.legend(fontsize=7, ncol=5, loc="upper center", bbox_to_anchor=(0.5, 0.95))  # where no line is
     return fig
 
 
