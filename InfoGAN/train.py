@@ -8,9 +8,9 @@ V is the GAN's; Q(c|x) is a softmax, Q(u|x) normal with the standard deviation 1
 lambda L_I, too, so that Q and all of D learn to read; G's step moves G alone. G ascends log D(G).
 Departures:
 - D's step and G's share z and the codes; z has 8 numbers (the paper: 62), which leaves more to the category.
-- For half of the run D sees all images turned, sheared, scaled and moved at random, then ever less, to 0 after three
-  quarters, so that a category is no way of writing (--distortion 0: not). log Q(u_1|x) gets its weight in the second
-  quarter, when the width of strokes is left to it, log Q(u_2|x) as the distortions fade and slants are seen.
+- D sees all images turned, sheared, stretched, scaled and moved at random, so that a category is no way of writing
+  (--distortion 0: not). log Q(u_1|x) gets its weight in the second quarter of the run, when the width of strokes is
+  left to it. Then turns and shears go, and log Q(u_2|x) may take the slant; in the last quarter go the others.
 - Adam, 1e-3 for both, falling at the end, betas (0, 0.99), in batches of 64 (the paper: 2e-4 for D, 1e-3 for G, 128).
 - The paper's networks, half as wide, from weights after He et al.; D sees noisy images; G_ema draws the samples.
 """
@@ -41,10 +41,10 @@ class Options(BaseOptions):
     codes: Count = 10  # values of the categorical code
     continuous: Count = 2  # how many continuous codes
     info: NonNegative = 1.0  # lambda, weight of the information term; 0: nothing makes the codes show
-    info_u: NonNegative = 1.0  # weight of the continuous codes in it
+    info_u: NonNegative = 3.0  # weight of the continuous codes in it
     lr: Positive = 1e-3  # Adam's learning rate, of both
     lr_fall: Share = 0.25  # the share of the run, at its end, over which it falls linearly to 0
-    distortion: NonNegative = 1.0  # at first: 1 is up to 20 degrees, 20% in size, a shear of 0.5, 2 pixels
+    distortion: NonNegative = 1.0  # at first: 1 is up to 20 degrees, 20% in size, 0.5 of shear, 2 pixels, 25% in width
     instance_noise: NonNegative = 0.1  # standard deviation of the noise on the images, real or not, that D sees
     width: Count = 32  # channels of the stage next to the images, in G and in D
     ema: Decay = 0.999  # decay of the moving average of G that samples are drawn from; 0: draw them from G itself
@@ -60,25 +60,25 @@ def main():
     lr = run.schedule(lambda share: opt.lr * min(1, (1 - share) / opt.lr_fall))  # share: of the run, done
     adam_g = run.optimizer(Adam, G, lr=lr, betas=(0.0, 0.99))
     adam_d = run.optimizer(Adam, D, Q, lr=lr, betas=(0.0, 0.99))
-    early = run.schedule(lambda share: min(1, max(0, 3 - 4 * share)))  # 1 in the first half, 0 in the last quarter
-    settled = run.schedule(lambda share: min(1, max(0, 4 * share - 1)))  # 0 in the first quarter, 1 from half on
+
+    def ramp(zero, one):  # 0 where the share `zero` of the run is done, 1 where `one` is
+        return run.schedule(lambda share: min(1, max(0, (share - zero) / (one - zero))))
+
+    of_u_1, turned, of_u_2, moved = ramp(0.25, 0.5), ramp(0.6, 0.5), ramp(0.6, 0.75), ramp(0.9, 0.75)
     grid = model.grid(opt.codes, run.noise(10, opt.latent_dim + opt.continuous), opt.latent_dim)
 
-    def uniform_like(x, dim):  # (N, dim) in [-1, 1], a row for each of the N images of x
-        return 2 * torch.rand(len(x), dim, device=x.device) - 1
-
     def seen(x):  # what D sees of x
-        limits = (opt.distortion * early * limit for limit in (20, 0.2, 0.5, 2))  # degrees, scale, shear, pixels
+        limits = (opt.distortion * limit for limit in (20 * turned, 0.2 * moved, 0.5 * turned, 2 * moved, 0.25 * moved))
         return (distorted(x, *limits) if opt.distortion else x) + opt.instance_noise * torch.randn_like(x)
 
     def information(features, c, u):  # of c and of u: L_I in nats, but for u's constants; and -log Q, but for constants
         logits, mean = Q(features)
         of_c, of_u = F.cross_entropy(logits, c), 0.5 * (mean - u).square().mean(0)
-        return math.log(opt.codes) - of_c, of_c + opt.info_u * (settled * of_u[:1].sum() + (1 - early) * of_u[1:].sum())
+        return math.log(opt.codes) - of_c, of_c + opt.info_u * (of_u_1 * of_u[:1].sum() + of_u_2 * of_u[1:].sum())
 
     @run.step
     def update(x):
-        z, u = uniform_like(x, opt.latent_dim), uniform_like(x, opt.continuous)
+        z, u = (2 * torch.rand(len(x), n, device=x.device) - 1 for n in (opt.latent_dim, opt.continuous))  # in [-1, 1]
         c = torch.randint(opt.codes, (len(x),), device=x.device)
         fake = G(z, c, u)
 

@@ -81,15 +81,17 @@ def moving_average(average, network, decay):
             a.copy_(b)
 
 
-def distorted(x, turn=10, scale=0.1, shear=0.1, shift=2):
+def distorted(x, turn=10, scale=0.1, shear=0.1, shift=2, stretch=0):
     """Each image (N, C, H, W) turned by up to `turn` degrees, scaled and sheared by up to these shares, moved by up to
-    `shift` pixels (numbers or 0-d tensors), at random, to be seen anew every time. What comes in at the border is 0."""
-    angle, log_scale, slope, right, down = torch.rand(5, len(x), device=x.device) * 2 - 1
+    `shift` pixels, and before all that stretched by up to `stretch` in width and in height (numbers or 0-d tensors), at
+    random, to be seen anew every time. What comes in at the border is 0."""
+    angle, log_scale, slope, right, down, wide, high = torch.rand(7, len(x), device=x.device) * 2 - 1
     angle, slope = angle * (turn * math.pi / 180), slope * shear
     right, down = right * (2 * shift / x.shape[-1]), down * (2 * shift / x.shape[-2])
     cos, sin, scale = angle.cos(), angle.sin(), (log_scale * scale).exp()
     theta = torch.stack([scale * cos, scale * (slope * cos - sin), right,
                          scale * sin, scale * (slope * sin + cos), down], 1).view(-1, 2, 3)
+    theta = theta * (torch.stack([wide, high], 1) * stretch).exp()[:, :, None]
     return F.grid_sample(x, F.affine_grid(theta, x.shape, align_corners=False), align_corners=False)
 
 

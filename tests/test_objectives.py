@@ -227,17 +227,20 @@ def test_class_accuracy_of_the_acgan():
     assert figures.class_accuracy(Reads(1, 1), data.Dataset(images, classes)) == pytest.approx(2 / 3)
 
 
-@pytest.mark.parametrize("info, share, weights, strength", [
-    (0.5, 0.625, (0.6, 0.3), 0.5), (0, 0.625, (0.6, 0.3), 0.5), (0.5, 0.375, (0.3, 0), 1)])
-def test_infogan(one_update, monkeypatch, info, share, weights, strength):
+@pytest.mark.parametrize("info, share, weights, strengths", [
+    (0.5, 0.375, (0.3, 0), (1, 1)), (0.5, 0.55, (0.6, 0), (0.5, 1)), (0, 0.675, (0.6, 0.3), (0, 1)),
+    (0.5, 0.825, (0.6, 0.6), (0, 0.5))])
+def test_infogan(one_update, monkeypatch, info, share, weights, strengths):
     """Both steps ascend log Q = log softmax(logits)_c + w log N(u; mean, 1), D's the reader's weights and all of D;
     with lambda 0 Q alone learns, on features that it does not move. After a share of the run w, of each number of u, is
-    this, and the distortions of all that D sees are of this strength."""
-    strengths = []
+    this, and of this strength are turns and shears of all that D sees, and the other distortions."""
+    limits = []
     monkeypatch.setattr(Run, "schedule", lambda run, function: torch.tensor(float(function(share))))
-    monkeypatch.setattr(common, "distorted", lambda x, *limits: strengths.append([*map(float, limits)]) or x)
-    nets, after, x, losses, states = one_update("InfoGAN", {}, "--lr", 2e-4, "--info", info, "--info-u", 0.6)
-    assert strengths == [pytest.approx([strength * limit for limit in (20, 0.2, 0.5, 2)])] * 3
+    monkeypatch.setattr(common, "distorted", lambda x, *of: limits.append([*map(float, of)]) or x)
+    flags = "--lr", 2e-4, "--lr-fall", 0.1, "--info", info, "--info-u", 0.6
+    nets, after, x, losses, states = one_update("InfoGAN", {}, *flags)
+    turn, rest = strengths
+    assert limits == [pytest.approx([20 * turn, 0.2 * rest, 0.5 * turn, 2 * rest, 0.25 * rest], abs=1e-6)] * 3
     x, z, u = x.double(), 2 * torch.rand(32, 8).double() - 1, 2 * torch.rand(32, 2).double() - 1
     c = torch.randint(10, (32,))
     noise = [0.1 * torch.randn(x.shape).double() for _ in range(3)]

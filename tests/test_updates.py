@@ -164,6 +164,12 @@ def test_distorted():
     assert angles.min() < -15 and angles.max() > 15 and angles.abs().max() <= 20.1
     scaled = centres(distorted(x, **none | {"scale": 0.2})).norm(dim=1) / 8
     assert 0.8 < scaled.min() < 0.87 and 1.15 < scaled.max() < 1.23
+    stretched = centres(distorted(x, **none | {"stretch": 0.2}))[:, 1] / 8
+    assert 0.8 < stretched.min() < 0.87 and 1.15 < stretched.max() < 1.23
+    low = torch.zeros(200, 1, 32, 32)
+    low[:, :, 22:26, 22:26] = 1  # centre (8, 8): width and height each in their own way
+    down, right = centres(distorted(low, **none | {"stretch": 0.2})).T
+    assert torch.corrcoef(torch.stack([down, right]))[0, 1].abs() < 0.25
     assert distorted(x).min() >= 0 and distorted(x).max() <= 1.001
     torch.manual_seed(0)
     strengths = {"turn": 5, "scale": 0.05, "shear": 0.05, "shift": 1}
