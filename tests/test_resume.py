@@ -131,7 +131,7 @@ def test_a_schedule_follows_the_length_of_the_run(monkeypatch, tmp_path, folder)
     short = schedules(monkeypatch, folder, tmp_path / "a", "--epochs", 2, "--batch-size", 50)
     falls, rises = short[0] > short[-1], short[0] < short[-1]
     assert len(short) == 8 and falls[0] and (falls | rises).all()
-    assert rises.sum() == (folder.name == "InfoGAN")  # the weight of its first u
+    assert rises.sum() == 2 * (folder.name == "InfoGAN")  # the weights of its u
     for name, *args in (("b", "--epochs", 4, "--batch-size", 50), ("c", "--epochs", 2, "--batch-size", 25)):
         long = schedules(monkeypatch, folder, tmp_path / name, *args)
         assert len(long) == 16
