@@ -8,7 +8,7 @@ V is the GAN's; Q(c|x) is a softmax, Q(u|x) normal with the standard deviation 1
 lambda L_I, too, so that Q and all of D learn to read; G's step moves G alone. G ascends log D(G).
 Departures:
 - D's step and G's share z and the codes; z has 8 numbers (the paper: 62), which leaves more to the category.
-- D sees all images turned, sheared, stretched, scaled and moved at random, so that a category is no way of writing
+- D sees all images turned, sheared, stretched and moved at random, so that a category is no way of writing
   (--distortion 0: not). log Q(u_1|x) gets its weight in the second quarter of the run, when the width of strokes is
   left to it. Then turns and shears go, and log Q(u_2|x) may take the slant; in the last quarter go the others.
 - Adam, 1e-3 for both, falling at the end, betas (0, 0.99), in batches of 64 (the paper: 2e-4 for D, 1e-3 for G, 128).
@@ -44,7 +44,7 @@ class Options(BaseOptions):
     info_u: NonNegative = 3.0  # weight of the continuous codes in it
     lr: Positive = 1e-3  # Adam's learning rate, of both
     lr_fall: Share = 0.25  # the share of the run, at its end, over which it falls linearly to 0
-    distortion: NonNegative = 1.0  # at first: 1 is up to 20 degrees, 20% in size, 0.5 of shear, 2 pixels, 25% in width
+    distortion: NonNegative = 1.0  # at first: 1 is up to 20 degrees, a shear of 0.5, 2 pixels, 25% in width or height
     instance_noise: NonNegative = 0.1  # standard deviation of the noise on the images, real or not, that D sees
     width: Count = 32  # channels of the stage next to the images, in G and in D
     ema: Decay = 0.999  # decay of the moving average of G that samples are drawn from; 0: draw them from G itself
@@ -68,7 +68,7 @@ def main():
     grid = model.grid(opt.codes, run.noise(10, opt.latent_dim + opt.continuous), opt.latent_dim)
 
     def seen(x):  # what D sees of x
-        limits = (opt.distortion * limit for limit in (20 * turned, 0.2 * moved, 0.5 * turned, 2 * moved, 0.25 * moved))
+        limits = (opt.distortion * limit for limit in (20 * turned, 0, 0.5 * turned, 2 * moved, 0.25 * moved))
         return (distorted(x, *limits) if opt.distortion else x) + opt.instance_noise * torch.randn_like(x)
 
     def information(features, c, u):  # of c and of u: L_I in nats, but for u's constants; and -log Q, but for constants
