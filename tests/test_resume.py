@@ -61,18 +61,9 @@ def pictures(out):
     (ROOT / "CycleGAN", (2, 4), 4),  # of two domains, with pools of images
 ])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_in_parts_equals_in_one(tmp_path, monkeypatch, folder, parts, whole, precision):
+def test_in_parts_equals_in_one(tmp_path, folder, parts, whole, precision):
     if precision == "bf16" and parts != (2, 5, 7):
         pytest.skip("one case in bf16 is enough")
-    beside = common.beside
-
-    def without_draw(file, name):  # what it draws at the end is tested with the figures, and takes most of the time
-        module = beside(file, name)
-        if name == "figures":
-            module.draw = lambda run, nets: None
-        return module
-
-    monkeypatch.setattr(common, "beside", without_draw)
     shared = (*leaving(folder, 60), "--batch-size", 16, *FEW.get(folder.name, ()), "--epochs", 3,
               "--precision", precision, *(["--n-critic", 3] if folder.name == "WGAN" else []))
     assert train_here(folder, *shared, "--max-steps", parts[0], "--out-dir", tmp_path / "parts")[0] == 0
@@ -365,13 +356,13 @@ def small_gan(tmp_path):
     return folder
 
 
-def test_killed_six_times_and_resumed_each_time(tmp_path):
+def test_killed_ten_times_and_resumed_each_time(tmp_path):
     folder, out = small_gan(tmp_path), tmp_path / "out"
     path = out / "checkpoints" / "checkpoint.pt"
     wish = random.Random(os.environ.get("PYTEST_SEED", "kill"))
     args = ("--dataset", "digits", "--batch-size", 250, "--epochs", 100_000, "--out-dir", out)
     steps = []
-    for victim in range(6):
+    for victim in range(10):
         process = Forked(folder / "train.py", *args, *(["--resume"] if victim else []))
         written = path.stat().st_mtime_ns if victim else 0
         # from the first checkpoint of its own on, at any moment: most of the time is spent on checkpoints and grids
