@@ -67,7 +67,7 @@ def main():
     of_u_1, turned, of_u_2, moved = ramp(0.25, 0.5), ramp(0.6, 0.5), ramp(0.6, 0.75), ramp(0.9, 0.75)
     grid = model.grid(opt.codes, run.noise(10, opt.latent_dim + opt.continuous), opt.latent_dim)
 
-    def seen(x):  # what D sees of x
+    def seen(x):  # what D sees of x; limits: in degrees, of size, of shear, in pixels, of width and of height
         limits = (opt.distortion * limit for limit in (20 * turned, 0, 0.5 * turned, 2 * moved, 0.25 * moved))
         return (distorted(x, *limits) if opt.distortion else x) + opt.instance_noise * torch.randn_like(x)
 
